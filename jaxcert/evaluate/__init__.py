@@ -1,0 +1,29 @@
+"""Evaluation on whole sets: clean, attacked and certified error, reports and tables.
+
+Figures need matplotlib and are in `jaxcert.evaluate.figures`.
+"""
+
+from jaxcert.evaluate.cascade import cascade
+from jaxcert.evaluate.measures import attacked, certified, clean
+from jaxcert.evaluate.report import Report, make_report, read_reports, write_reports
+from jaxcert.evaluate.results import Record, Results
+from jaxcert.evaluate.sweep import sweep
+from jaxcert.evaluate.tables import markdown_table, text_table
+from jaxcert.evaluate.threat import ThreatModel
+
+__all__ = [
+    "Record",
+    "Report",
+    "Results",
+    "ThreatModel",
+    "attacked",
+    "cascade",
+    "certified",
+    "clean",
+    "make_report",
+    "markdown_table",
+    "read_reports",
+    "sweep",
+    "text_table",
+    "write_reports",
+]

@@ -1,0 +1,149 @@
+"""Figures as PNG files. Drawn on matplotlib's Agg canvas, without a display or global state."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jaxcert.errors import InvalidInputError
+from jaxcert.evaluate.report import Report
+
+# Okabe and Ito's palette: distinct for the common kinds of colour blindness.
+BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#666666"
+
+
+def errors_against_eps(reports: Sequence[Report], path: Path, *, title: str) -> None:
+    """Writes a PNG with one panel per network: clean, attacked and certified error against eps.
+
+    The shaded band between attacked and certified error is where the true robust error lies.
+
+    Raises:
+      InvalidInputError: there is no report.
+    """
+    if not reports:
+        raise InvalidInputError("A figure of errors needs at least one report, got none.")
+    networks = list(dict.fromkeys(report.network for report in reports))
+    figure = Figure(figsize=(1.4 + 2.9 * len(networks), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
+    for panel, network in zip(panels, networks, strict=True):
+        mine = sorted((r for r in reports if r.network == network), key=lambda report: report.eps)
+        _errors_panel(panel, mine)
+        panel.set_title(network, fontsize=11)
+    panels[0].set_ylabel("error (% of images)")
+    figure.supxlabel(f"eps ({_norm(reports[0])} radius, input units: pixels from 0 to 1)", fontsize=10)
+    handles = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9,
+    )
+    figure.suptitle(f"{title} (n = {_images(reports)})", fontsize=12)
+    save(figure, path)
+
+
+def adversarial_examples(
+    originals: np.ndarray,
+    adversarial: np.ndarray,
+    path: Path,
+    *,
+    labels: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    title: str,
+) -> None:
+    """Writes a PNG with three rows: originals, adversarial images, and their difference, scaled to be seen.
+
+    Images are `[N, H, W, C]` in [0, 1] with one or three channels; N columns are drawn.
+    """
+    count = len(originals)
+    if not count:
+        raise InvalidInputError("A figure of adversarial examples needs at least one image, got none.")
+    largest = float(np.abs(adversarial - originals).max()) or 1.0
+    figure = Figure(figsize=(1.6 + 1.15 * count, 4.5), layout="constrained")
+    panels = figure.subplots(3, count, squeeze=False)
+    differences = 0.5 + 0.5 * (adversarial - originals) / largest
+    for row, images in enumerate((originals, adversarial, differences)):
+        for column in range(count):
+            _image_panel(panels[row, column], images[column])
+    for column in range(count):
+        panels[0, column].set_title(f"label {labels[column]}\nseen as {before[column]}", fontsize=8)
+        panels[1, column].set_title(
+            f"seen as {after[column]}", fontsize=8, color=BLACK if after[column] == labels[column] else ORANGE
+        )
+    for row, name in enumerate(("original", "adversarial", f"difference\n(grey: 0, ends: ±{largest:.3g})")):
+        panels[row, 0].set_ylabel(name, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as PNG; the whole file appears at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    FigureCanvasAgg(figure)
+    figure.savefig(partial, format="png", dpi=150)
+    os.replace(partial, path)
+
+
+def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
+    eps = [report.eps for report in reports]
+    clean = [report.percent(report.clean) for report in reports]
+    attacked = _percents(reports, {r.eps: r.attacked for r in reports})
+    proved = _percents(reports, {r.eps: r.best_certified for r in reports})
+    if attacked and proved:
+        panel.fill_between(
+            eps, attacked, proved, color=GREY, alpha=0.22, linewidth=0, label="true robust error lies here"
+        )
+    if proved:
+        panel.plot(eps, proved, color=BLUE, marker="o", markersize=4, label="not certified (upper bound)")
+    if attacked:
+        panel.plot(
+            eps,
+            attacked,
+            color=ORANGE,
+            marker="v",
+            markersize=4,
+            linestyle="--",
+            label="attacked (lower bound)",
+        )
+    panel.plot(eps, clean, color=BLACK, linestyle=":", label="clean")
+    panel.set_ylim(-2, 102)
+    panel.set_xlim(left=0)
+    panel.xaxis.set_major_locator(MaxNLocator(4))
+    panel.grid(color="0.9")
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _percents(reports: Sequence[Report], counts: Mapping[float, int | None]) -> list[float]:
+    """Percentages by report, or nothing when a report lacks the measure."""
+    if any(count is None for count in counts.values()):
+        return []
+    return [report.percent(counts[report.eps] or 0) for report in reports]
+
+
+def _image_panel(panel: Axes, image: np.ndarray) -> None:
+    panel.set_xticks([])
+    panel.set_yticks([])
+    grey = image.shape[-1] == 1
+    panel.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+
+
+def _norm(report: Report) -> str:
+    return "$\\ell_\\infty$" if report.norm == float("inf") else f"$\\ell_{{{report.norm:g}}}$"
+
+
+def _images(reports: Sequence[Report]) -> str:
+    counts = sorted({report.n for report in reports})
+    return f"{counts[0]} images" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} images"

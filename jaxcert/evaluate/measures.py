@@ -1,0 +1,198 @@
+"""Clean, attacked and certified error on whole sets.
+
+Predictions are computed at the highest precision, at the image and at every adversarial point,
+so that on a GPU too clean, attacked and certified results can be compared.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcert.bounds import is_certified, margins
+from jaxcert.errors import InvalidInputError
+from jaxcert.evaluate.results import Record, Results, finite
+from jaxcert.evaluate.sweep import Batch, Images, check_labels, sweep
+from jaxcert.evaluate.threat import ThreatModel
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+
+
+def clean(
+    apply: Apply,
+    variables: Any,
+    images: Images,
+    *,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 256,
+    results: Results | None = None,
+    progress: str = "clean",
+) -> list[Record]:
+    """Predictions on unperturbed images, one `Record` per image (exact up to rounding).
+
+    Args:
+      apply: `apply(variables, x) -> logits [K]` for ONE image `x`; compiled once per function object.
+      images: a split (`labels`, `pixels(indices)`), pixels in the network's input units.
+      variables: what `apply` takes first.
+      indices: which images, all by default.
+      batch_size: images per compiled batch.
+      results: file to write to and to resume from.
+      progress: name of the progress bar.
+
+    Raises:
+      DataError: a label has no logit.  CheckpointError: `results` belongs to other settings.
+    """
+
+    def measure(batch: Batch) -> list[Record]:
+        prediction, margin = _predict(apply, variables, batch.pixels, batch.labels)
+        return _records(batch, prediction, margin, margin)
+
+    _check(apply, variables, images)
+    return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
+
+
+def attacked(
+    apply: Apply,
+    variables: Any,
+    images: Images,
+    threat: ThreatModel,
+    attack: Any,
+    *,
+    key: jax.Array,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 256,
+    results: Results | None = None,
+    progress: str = "attacked",
+) -> list[Record]:
+    """Predictions on the worst points that `attack` finds: a lower bound of the robust error.
+
+    `attack(fn, region, label, key=key)` returns an `AttackResult`; its point is replayed through the
+    network here, and its own word for success is not used. Misclassified images count as attacked
+    with success. Every image has its own key (`key` folded with its index), so results depend neither on
+    the batch size nor on interruptions.
+
+    Raises:
+      InvalidInputError: eps is negative or not finite.  DataError, CheckpointError: see `clean`.
+    """
+
+    def measure(batch: Batch) -> list[Record]:
+        before, clean_margin, after, margin = _attack(
+            apply, variables, attack, threat, batch.pixels, batch.labels, batch.indices, key
+        )
+        records = _records(batch, before, clean_margin, margin)
+        survived = np.asarray((after == batch.labels) & np.isfinite(margin))
+        return [
+            replace(record, attacked_correct=bool(record.correct and kept))
+            for record, kept in zip(records, survived, strict=True)
+        ]
+
+    _check(apply, variables, images)
+    check_eps(threat.eps)
+    return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
+
+
+def certified(
+    apply: Apply,
+    variables: Any,
+    images: Images,
+    threat: ThreatModel,
+    method: Any,
+    *,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 64,
+    results: Results | None = None,
+    progress: str = "certified",
+) -> list[Record]:
+    """Which images `method` certifies at `threat`: an upper bound of the robust error (sound).
+
+    An image is certified when the lower bounds of all its margins are positive and finite.
+    `method` is a bounding method such as `jaxcert.bounds.crown()`.
+
+    Raises:
+      InvalidInputError: eps is negative or not finite.  DataError, CheckpointError: see `clean`.
+    """
+
+    def measure(batch: Batch) -> list[Record]:
+        prediction, clean_margin, verdict, margin = _certify(
+            apply, variables, method, threat, batch.pixels, batch.labels
+        )
+        records = _records(batch, prediction, clean_margin, margin)
+        return [
+            replace(record, certified=bool(proved))
+            for record, proved in zip(records, np.asarray(verdict), strict=True)
+        ]
+
+    _check(apply, variables, images)
+    check_eps(threat.eps)
+    return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
+
+
+def check_eps(eps: Any) -> None:
+    """Raises InvalidInputError unless eps is a finite number >= 0."""
+    value = np.asarray(eps)
+    if not (np.isfinite(value) & (value >= 0)).all():
+        raise InvalidInputError(f"eps must be a finite number >= 0 in input units, got {eps}.")
+
+
+def _check(apply: Apply, variables: Any, images: Images) -> None:
+    example = np.asarray(images.pixels(np.zeros(1, np.int32)))[0]
+    logits = jax.eval_shape(apply, variables, jax.ShapeDtypeStruct(example.shape, example.dtype))
+    if len(logits.shape) != 1:
+        raise InvalidInputError(
+            f"The network must return one vector of logits for one image, got shape {logits.shape} for an "
+            f"image of shape {example.shape}."
+        )
+    check_labels(images, logits.shape[0])
+
+
+def _records(batch: Batch, prediction: Any, clean_margin: Any, margin: Any) -> list[Record]:
+    correct = (np.asarray(prediction) == batch.labels) & np.isfinite(np.asarray(clean_margin))
+    columns = (batch.indices, batch.labels, np.asarray(prediction), correct, np.asarray(margin))
+    return [
+        Record(int(index), int(label), int(guess), bool(right), finite(float(value)))
+        for index, label, guess, right, value in zip(*columns, strict=True)
+    ]
+
+
+def _logit_margin(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """Smallest `logit[label] - logit[j]`, j != label; NaN when any logit is NaN or infinite."""
+    is_label = jnp.arange(logits.shape[0]) == label
+    others = jnp.max(jnp.where(is_label, -jnp.inf, logits))
+    margin = logits[label] - others
+    return jnp.where(jnp.isfinite(logits).all(), margin, jnp.nan)
+
+
+def _look(apply: Apply, variables: Any, xs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    with jax.default_matmul_precision("highest"):
+        logits = jax.vmap(lambda x: apply(variables, x))(xs)
+    return jnp.argmax(logits, axis=-1), jax.vmap(_logit_margin)(logits, labels)
+
+
+@partial(jax.jit, static_argnames="apply")
+def _predict(apply, variables, xs, labels):
+    return _look(apply, variables, xs, labels)
+
+
+@partial(jax.jit, static_argnames="apply")
+def _attack(apply, variables, attack, threat, xs, labels, indices, key):
+    def worst(x, label, index):
+        found = attack(
+            lambda z: apply(variables, z), threat.region(x), label, key=jax.random.fold_in(key, index)
+        )
+        return found.x
+
+    points = jax.vmap(worst)(xs, labels, indices)
+    return *_look(apply, variables, xs, labels), *_look(apply, variables, points, labels)
+
+
+@partial(jax.jit, static_argnames="apply")
+def _certify(apply, variables, method, threat, xs, labels):
+    def lower_bounds(x, label):
+        return margins(method, lambda z: apply(variables, z), threat.region(x), label)
+
+    bounds = jax.vmap(lower_bounds)(xs, labels)
+    return *_look(apply, variables, xs, labels), is_certified(bounds), jnp.min(bounds, axis=-1)

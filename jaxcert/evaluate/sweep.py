@@ -1,0 +1,98 @@
+"""The one loop over a whole set: batches of one size, progress, results as they come.
+
+Every batch has the same shape: the remainder batch is filled up with copies of its last image,
+whose results are thrown away, so that a measure compiles once.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxcert.errors import DataError, InvalidInputError
+from jaxcert.evaluate.results import Record, Results
+
+
+class Images(Protocol):
+    """What a sweep needs of a split of a data set (`jaxcert.data.Split` is one)."""
+
+    @property
+    def labels(self) -> Any:
+        """Integer labels `[N]`."""
+        ...
+
+    def pixels(self, indices: Any) -> Any:
+        """The images at these positions, float32 `[len(indices), H, W, C]` in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one compiled shape, of which the first `count` are real."""
+
+    indices: np.ndarray
+    pixels: np.ndarray
+    labels: np.ndarray
+    count: int
+
+
+BatchMeasure = Callable[[Batch], Sequence[Record]]
+
+
+def padded_batches(images: Images, indices: Sequence[int], batch_size: int) -> Iterator[Batch]:
+    """Splits `indices` into batches of exactly `batch_size` images.
+
+    Raises:
+      InvalidInputError: `batch_size` is not positive.
+    """
+    if batch_size < 1:
+        raise InvalidInputError(f"The batch size must be at least 1, got {batch_size}.")
+    labels = np.asarray(images.labels)
+    for start in range(0, len(indices), batch_size):
+        real = np.asarray(indices[start : start + batch_size], dtype=np.int32)
+        filled = np.pad(real, (0, batch_size - len(real)), mode="edge")
+        yield Batch(filled, np.asarray(images.pixels(filled)), labels[filled].astype(np.int32), len(real))
+
+
+def sweep(
+    measure: BatchMeasure,
+    images: Images,
+    *,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 256,
+    results: Results | None = None,
+    progress: str = "images",
+) -> list[Record]:
+    """Records of the images at `indices` (all by default), in that order.
+
+    With `results`, images that the file already holds are not measured again, and each batch is
+    written as soon as it is done. Progress goes to stderr under the name `progress`.
+    """
+    wanted = list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
+    done = {record.index: record for record in (results.resume() if results else [])}
+    todo = [index for index in wanted if index not in done]
+    with tqdm(total=len(wanted), initial=len(wanted) - len(todo), desc=progress, unit="image") as bar:
+        for batch in padded_batches(images, todo, batch_size):
+            start = time.perf_counter()
+            measured = measure(batch)[: batch.count]
+            share = (time.perf_counter() - start) / batch.count
+            records = [replace(record, seconds=round(share, 9)) for record in measured]
+            if results:
+                results.append(records)
+            done.update({record.index: record for record in records})
+            bar.update(batch.count)
+    return [done[index] for index in wanted]
+
+
+def check_labels(images: Images, num_classes: int) -> None:
+    """Raises DataError where a label has no logit."""
+    labels = np.asarray(images.labels)
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise DataError(
+            f"Image {wrong[0]} has label {labels[wrong[0]]}, but the network tells {num_classes} classes "
+            f"apart (0 to {num_classes - 1}): correct the labels or choose a network with more classes."
+        )
