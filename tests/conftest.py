@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.get("JAXCERT_DATA") or ROOT.parent / "shared" / "data").resolve()
-IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+PROFILE = "ci" if os.environ.get("CI", "").lower() in ("1", "true") else "jaxcert"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -23,14 +23,13 @@ hypothesis.settings.register_profile(
     "jaxcert",
     deadline=None,
     max_examples=15,
-    derandomize=IN_CI,
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.register_profile(
-    "thorough", parent=hypothesis.settings.get_profile("jaxcert"), max_examples=300
-)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "jaxcert"))
+DEFAULT = hypothesis.settings.get_profile("jaxcert")
+hypothesis.settings.register_profile("ci", parent=DEFAULT, derandomize=True)
+hypothesis.settings.register_profile("thorough", parent=DEFAULT, max_examples=300)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", PROFILE))
 
 
 @pytest.fixture(scope="session")
