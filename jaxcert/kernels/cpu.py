@@ -1,0 +1,180 @@
+"""Forms of the three maps that XLA's CPU backend runs fast, in and outside loops.
+
+XLA for CPU has a fast kernel for the plain form only (NHWC by HWIO, no dilation of the input, no exchanged
+axes); everything else falls to a slow loop nest inside loop bodies, and often outside. So the transposed
+convolution is written as one plain stride-1 convolution, and the weight gradient as matrix products.
+
+Derivation (one axis; stride s, dilation d, low padding p). conv: y[a] = sum_k x[a s + k d - p] K[k]. Its
+transpose gives x[i] = sum over (a, k) with a s + k d = i + p of y[a] K[k]. Put i + p = b s + r with
+0 <= r < s and, in the kernel dilated to a single stride and padded to a multiple of s, k d = t s + r. Then
+x_r[b] = sum_t y[b - t] K_r[t]: for each phase r a stride-1 convolution of y with the reversed sub-kernel
+K_r. All phases share y, so they are one convolution with s times as many outputs, and interleaving the
+phases gives x. For the weight gradient the same splitting of x by phases turns
+K[t s + r] = sum_a x_r[a + t] y[a] into one matrix product per t.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcert.kernels import native
+from jaxcert.kernels.geometry import Pads
+
+# An unpadded convolution runs several times slower than a padded one from about this many multiplications on.
+_LARGE = 1 << 22
+
+
+def _pad_spatial(x, padding):
+    """Zero padding of the spatial axes; negative entries crop."""
+    zero = jnp.zeros((), x.dtype)
+    return lax.pad(x, zero, [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+
+
+def conv(
+    x,
+    kernel,
+    *,
+    strides: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    groups: int,
+    precision,
+    loop_safe: bool,
+):
+    """x [N, *S, C], kernel [*K, C / groups, O] -> [N, *T, O]."""
+    window = {"strides": strides, "dilation": dilation, "groups": groups}
+    call = {**window, "precision": precision, "loop_safe": loop_safe}
+    if any(low < 0 or high < 0 for low, high in padding):
+        x = _pad_spatial(x, [(min(low, 0), min(high, 0)) for low, high in padding])
+        padding = tuple((max(low, 0), max(high, 0)) for low, high in padding)
+    if any(low or high for low, high in padding) or max(kernel.shape[:-2]) == 1:
+        return native.conv(x, kernel, padding=padding, **call)
+    out = native.conv(x, kernel, padding=tuple((0, 1) for _ in padding), **call)
+    sizes = [
+        (size - (taps - 1) * spread - 1) // stride + 1
+        for size, taps, spread, stride in zip(
+            x.shape[1:-1], kernel.shape[:-2], dilation, strides, strict=True
+        )
+    ]
+    return lax.slice(out, (0,) * out.ndim, (out.shape[0], *sizes, out.shape[-1]))
+
+
+def _phase_kernel(kernel, strides, dilation, groups: int):
+    """[*K, c, G * o] -> ([*T, o, G * prod(s) * c], dilation left over): the reversed sub-kernels of all phases."""
+    dims = kernel.ndim - 2
+    spread = [d if s > 1 else 1 for s, d in zip(strides, dilation, strict=True)]
+    spans = [(taps - 1) * d + 1 for taps, d in zip(kernel.shape[:dims], spread, strict=True)]
+    highs = [-span % s for span, s in zip(spans, strides, strict=True)]
+    zero = jnp.zeros((), kernel.dtype)
+    inner = [(0, high, d - 1) for high, d in zip(highs, spread, strict=True)]
+    kernel = lax.pad(kernel, zero, [*inner, (0, 0, 0), (0, 0, 0)])
+    taps = [size // s for size, s in zip(kernel.shape[:dims], strides, strict=True)]
+    inputs, outputs = kernel.shape[-2:]
+    split = [size for pair in zip(taps, strides, strict=True) for size in pair]
+    kernel = kernel.reshape((*split, inputs, groups, outputs // groups))
+    tap_axes, phase_axes = range(0, 2 * dims, 2), range(1, 2 * dims, 2)
+    kernel = kernel.transpose((*tap_axes, 2 * dims + 2, 2 * dims + 1, *phase_axes, 2 * dims))
+    kernel = kernel.reshape((*taps, outputs // groups, groups * prod(strides) * inputs))
+    left = tuple(d if s == 1 else 1 for s, d in zip(strides, dilation, strict=True))
+    return lax.rev(kernel, tuple(range(dims))), left
+
+
+def _interleave(phases, strides, groups: int):
+    """[N, *B, G * prod(s) * c] -> [N, *(B * s), G * c]."""
+    dims = phases.ndim - 2
+    batch, *blocks, channels = phases.shape
+    inputs = channels // (groups * prod(strides))
+    x = phases.reshape((batch, *blocks, groups, *strides, inputs))
+    interleaved = [axis for i in range(dims) for axis in (1 + i, 2 + dims + i)]
+    x = x.transpose((0, *interleaved, 1 + dims, 2 + 2 * dims))
+    return x.reshape((batch, *(b * s for b, s in zip(blocks, strides, strict=True)), groups * inputs))
+
+
+def conv_transpose(
+    y,
+    kernel,
+    *,
+    input_spatial: Sequence[int],
+    strides: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+    groups: int,
+    precision,
+    loop_safe: bool,
+):
+    """y [N, *T, O], kernel [*K, C / groups, O] -> x [N, *S, C]."""
+    kernel, left = _phase_kernel(kernel, strides, dilation, groups)
+    pads, crops = [], []
+    for size, out, taps, stride, d, (low, _) in zip(
+        input_spatial, y.shape[1:-1], kernel.shape[:-2], strides, left, padding, strict=True
+    ):
+        first, last = low // stride, (low + size - 1) // stride
+        pads.append(((taps - 1) * d - first, last - (out - 1)))
+        start = low - first * stride
+        crops.append((-start, start + size - (last - first + 1) * stride))
+    phases = conv(
+        y,
+        kernel,
+        strides=(1,) * len(strides),
+        padding=tuple(pads),
+        dilation=left,
+        groups=groups,
+        precision=precision,
+        loop_safe=loop_safe,
+    )
+    return _pad_spatial(_interleave(phases, strides, groups), crops)
+
+
+def _phase_split(x, strides, groups: int):
+    """[N, *(B * s), G * c] -> [N, *B, G, prod(s) * c]."""
+    dims = x.ndim - 2
+    batch, *sizes, channels = x.shape
+    split = [n for size, s in zip(sizes, strides, strict=True) for n in (size // s, s)]
+    x = x.reshape((batch, *split, groups, channels // groups))
+    x = x.transpose((0, *range(1, 2 * dims, 2), 2 * dims + 1, *range(2, 2 * dims + 1, 2), 2 * dims + 2))
+    blocks = [size // s for size, s in zip(sizes, strides, strict=True)]
+    return x.reshape((batch, *blocks, groups, prod(strides) * channels // groups))
+
+
+def weight_grad_by_dots(x, y, *, kernel_spatial, strides, padding, dilation, groups: int, precision):
+    """The weight gradient as one matrix product per tap: x [N, *S, C], y [N, *T, O] -> [*K, C / groups, O]."""
+    dims = x.ndim - 2
+    outs, channels = y.shape[1:-1], x.shape[-1] // groups
+    y = y.reshape((*y.shape[:-1], groups, y.shape[-1] // groups))
+    by_phase = all(d == 1 for d in dilation)
+    phases = tuple(strides) if by_phase else (1,) * dims
+    steps = (1,) * dims if by_phase else tuple(strides)
+    taps = [-(-k // s) for k, s in zip(kernel_spatial, phases, strict=True)]
+    # Indices reached along each axis, in units of the original pixels.
+    reach = [
+        ((out - 1) * step + (tap - 1) * d + 1) * s
+        for out, step, tap, d, s in zip(outs, steps, taps, dilation, phases, strict=True)
+    ]
+    pads = [
+        (low, length - low - size)
+        for length, (low, _), size in zip(reach, padding, x.shape[1:-1], strict=True)
+    ]
+    x = _phase_split(_pad_spatial(x, pads), phases, groups)
+    free = ((tuple(range(dims + 1)),) * 2, ((dims + 1,),) * 2)
+    products = []
+    for tap in product(*map(range, taps)):
+        start = [t * d for t, d in zip(tap, dilation, strict=True)]
+        stop = [a + (out - 1) * step + 1 for a, out, step in zip(start, outs, steps, strict=True)]
+        part = lax.slice(x, (0, *start, 0, 0), (x.shape[0], *stop, *x.shape[-2:]), (1, *steps, 1, 1))
+        products.append(lax.dot_general(part, y, free, precision=precision))
+    grad = jnp.stack(products).reshape((*taps, groups, *phases, channels, y.shape[-1]))
+    order = [axis for i in range(dims) for axis in (i, dims + 1 + i)]
+    grad = grad.transpose((*order, 2 * dims + 1, dims, 2 * dims + 2))
+    sizes = [t * s for t, s in zip(taps, phases, strict=True)]
+    grad = grad.reshape((*sizes, channels, groups * y.shape[-1]))
+    return lax.slice(grad, (0,) * grad.ndim, (*kernel_spatial, *grad.shape[-2:]))
+
+
+def conv_weight_grad(x, y, *, groups: int, loop_safe: bool, **window):
+    """x [N, *S, C], y [N, *T, O] -> [*K, C / groups, O]."""
+    if loop_safe or groups > 1:
+        return weight_grad_by_dots(x, y, groups=groups, **window)
+    return native.conv_weight_grad(x, y, groups=groups, loop_safe=loop_safe, **window)
