@@ -1,5 +1,21 @@
 """Input sets: l_p balls with scalar or per-coordinate eps, boxes, and clipping to a range."""
 
+from jaxcert.regions.construct import box, l1_ball, l2_ball, linf_ball, lp_ball
+from jaxcert.regions.interval import interval
+from jaxcert.regions.linear import minimize_linear
+from jaxcert.regions.scale import scaled
 from jaxcert.regions.types import Box, LpBall, Region
 
-__all__ = ["Box", "LpBall", "Region"]
+__all__ = [
+    "Box",
+    "LpBall",
+    "Region",
+    "box",
+    "interval",
+    "l1_ball",
+    "l2_ball",
+    "linf_ball",
+    "lp_ball",
+    "minimize_linear",
+    "scaled",
+]

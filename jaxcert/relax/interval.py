@@ -1,0 +1,28 @@
+"""The interval every relaxation works on: ordered ends, and NaN kept alive."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcert.relax.types import Lines
+
+
+def ordered(lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the ends in order; NaN in either end makes both NaN.
+
+    Lower and upper bounds come from different sums, so with radius 0 they may cross by a
+    rounding error; the hull of the two contains the true value either way.
+    """
+    return jnp.minimum(lower, upper), jnp.maximum(lower, upper)
+
+
+def poisoned(lines: Lines, lower: jax.Array, upper: jax.Array) -> Lines:
+    """Return the lines with NaN offsets wherever an end is not finite.
+
+    Comparisons with NaN are false, so a relaxation chosen by `where` would silently turn a
+    NaN interval into a finite line, and an infinite one has no line worth keeping.
+    """
+    finite = jnp.isfinite(lower) & jnp.isfinite(upper)
+    return lines._replace(
+        lower_offset=jnp.where(finite, lines.lower_offset, jnp.nan),
+        upper_offset=jnp.where(finite, lines.upper_offset, jnp.nan),
+    )
