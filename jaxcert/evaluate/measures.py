@@ -18,6 +18,10 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.evaluate.results import Record, Results, finite
 from jaxcert.evaluate.sweep import Batch, Images, check_labels, sweep
 from jaxcert.evaluate.threat import ThreatModel
+from jaxcert.regions.contain import contains
+
+# How far, in input units, rounding may carry an adversarial point out of its region.
+TOLERANCE = 1e-6
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 
@@ -76,13 +80,15 @@ def attacked(
     the batch size nor on interruptions.
 
     Raises:
-      InvalidInputError: eps is negative or not finite.  DataError, CheckpointError: see `clean`.
+      InvalidInputError: eps is negative or not finite, or the attack returned a point outside the region.
+      DataError, CheckpointError: see `clean`.
     """
 
     def measure(batch: Batch) -> list[Record]:
-        before, clean_margin, after, margin = _attack(
+        before, clean_margin, after, margin, inside = _attack(
             apply, variables, attack, threat, batch.pixels, batch.labels, batch.indices, key
         )
+        _check_inside(batch, np.asarray(inside))
         records = _records(batch, before, clean_margin, margin)
         survived = np.asarray((after == batch.labels) & np.isfinite(margin))
         return [
@@ -138,6 +144,15 @@ def check_eps(eps: Any) -> None:
         raise InvalidInputError(f"eps must be a finite number >= 0 in input units, got {eps}.")
 
 
+def _check_inside(batch: Batch, inside: np.ndarray) -> None:
+    outside = batch.indices[: batch.count][~inside[: batch.count]]
+    if outside.size:
+        raise InvalidInputError(
+            f"The attack left the region of image {outside[0]}, so its result means nothing: "
+            f"repair the attack."
+        )
+
+
 def _check(apply: Apply, variables: Any, images: Images) -> None:
     example = np.asarray(images.pixels(np.zeros(1, np.int32)))[0]
     logits = jax.eval_shape(apply, variables, jax.ShapeDtypeStruct(example.shape, example.dtype))
@@ -180,13 +195,13 @@ def _predict(apply, variables, xs, labels):
 @partial(jax.jit, static_argnames="apply")
 def _attack(apply, variables, attack, threat, xs, labels, indices, key):
     def worst(x, label, index):
-        found = attack(
-            lambda z: apply(variables, z), threat.region(x), label, key=jax.random.fold_in(key, index)
-        )
-        return found.x
+        region = threat.region(x)
+        found = attack(lambda z: apply(variables, z), region, label, key=jax.random.fold_in(key, index))
+        # A NaN point needs no refusal: its logits are NaN, which counts as an error of the network.
+        return found.x, contains(region, found.x, TOLERANCE) | jnp.isnan(found.x).any()
 
-    points = jax.vmap(worst)(xs, labels, indices)
-    return *_look(apply, variables, xs, labels), *_look(apply, variables, points, labels)
+    points, inside = jax.vmap(worst)(xs, labels, indices)
+    return *_look(apply, variables, xs, labels), *_look(apply, variables, points, labels), inside
 
 
 @partial(jax.jit, static_argnames="apply")

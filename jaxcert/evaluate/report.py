@@ -53,8 +53,8 @@ class Report:
             if any(low > high for low, high in itertools.pairwise(chain)):
                 raise InconsistentReportError(
                     f"The report of {self.network!r} at eps {self.eps:g} is inconsistent: of {self.n} images "
-                    f"{self.clean} are clean, {attacked} attacked and {errors} certified errors ({method}), but 0 <= clean <= attacked <= certified <= n must "
-                    f"hold: do not use it and report a bug."
+                    f"{self.clean} are clean, {attacked} attacked and {errors} certified errors ({method}), "
+                    f"but 0 <= clean <= attacked <= certified <= n must hold: do not use it and report a bug."
                 )
 
     def percent(self, errors: int) -> float:
