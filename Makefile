@@ -28,7 +28,7 @@ JOBS ?= 2
 PYTEST ?=
 
 BIN := .venv/bin
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 TESTS_NEWEST := tests/kernels tests/regions tests/graph tests/relax tests/bounds tests/attacks
 # Node comes with the pinned requirements, and pyright need not ask whether there is a newer pyright.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
