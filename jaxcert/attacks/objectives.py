@@ -1,0 +1,63 @@
+"""What attacks maximise: functions of the logits of one example and its label.
+
+An objective is any function `(logits [K], label) -> scalar`. A label outside 0..K-1 gives NaN.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+
+def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """`log sum_j exp(logits[j]) - logits[label]`, scalar, in nats.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.attacks import cross_entropy
+    >>> round(float(cross_entropy(jnp.array([0.0, 0.0]), 1)), 4)
+    0.6931
+    """
+    return jax.nn.logsumexp(logits) - _logit(logits, label)
+
+
+def margin_loss(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """`max_{j != label} logits[j] - logits[label]`: positive exactly where the network is wrong.
+
+    Source: the margin of Carlini and Wagner; theses/2 A9 leaves the formula open and names it.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.attacks import margin_loss
+    >>> float(margin_loss(jnp.array([1.0, 3.0, 2.0]), 1))
+    -1.0
+    """
+    is_label = jnp.arange(logits.shape[0]) == label
+    return jnp.max(jnp.where(is_label, -jnp.inf, logits)) - _logit(logits, label)
+
+
+@dataclass(frozen=True)
+class TargetedMargin:
+    """The objective `logits[target] - logits[label]`; see `targeted_margin`."""
+
+    target: int | jax.Array
+
+    def __call__(self, logits: jax.Array, label: jax.Array) -> jax.Array:
+        return _logit(logits, self.target) - _logit(logits, label)
+
+
+def targeted_margin(target: int | jax.Array) -> TargetedMargin:
+    """The objective `logits[target] - logits[label]`: pushes one class above the label.
+
+    A target outside 0..K-1 gives NaN. `target` may be traced (one attack per class by `vmap`)
+    as long as the attack is built inside the traced function. Source: theses/4a 1.2 (4).
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.attacks import targeted_margin
+    >>> float(targeted_margin(2)(jnp.array([1.0, 3.0, 2.5]), 1))
+    -0.5
+    """
+    return TargetedMargin(target)
+
+
+def _logit(logits: jax.Array, index: int | jax.Array) -> jax.Array:
+    chosen = jnp.where(jnp.arange(logits.shape[0]) == index, logits, 0.0).sum()
+    return jnp.where((index >= 0) & (jnp.asarray(index) < logits.shape[0]), chosen, jnp.nan)

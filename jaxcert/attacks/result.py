@@ -1,0 +1,45 @@
+"""What an attack returns, and how a point is judged and compared."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jaxcert.attacks.objectives import margin_loss
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AttackResult:
+    """The worst point that an attack found for one example; no gradient flows through it.
+
+    Attributes:
+      x: the point, shaped like the input, inside the region.
+      success: scalar bool, the network is wrong at `x`: the predicted class (`argmax`, the
+        smallest index among equals) is not the label, or the margin is NaN. A network that answers
+        NaN, a label that does not exist and an invalid region therefore count as errors, so
+        that bad input never makes a network look robust. `False` proves nothing.
+      loss: the attack's objective at `x`, scalar.
+      margin: `logits[label] - max_{j != label} logits[j]` at `x`, scalar; NaN where the
+        label does not exist. An upper bound of the worst margin over the region.
+    """
+
+    x: jax.Array
+    success: jax.Array
+    loss: jax.Array
+    margin: jax.Array
+
+
+def judged(x: jax.Array, logits: jax.Array, loss: jax.Array, label: jax.Array) -> AttackResult:
+    """The point `x` as a result, given the network's answer there."""
+    margin = -margin_loss(logits, label)
+    wrong = jnp.argmax(logits).astype(label.dtype) != label
+    exists = (label >= 0) & (label < logits.shape[0])
+    return AttackResult(x, wrong | jnp.isnan(margin), jnp.where(exists, loss, jnp.nan), margin)
+
+
+def worse_for_network(new: AttackResult, old: AttackResult) -> jax.Array:
+    """Whether `new` is the better find: success first, then the higher loss (NaN is the lowest)."""
+    new_loss = jnp.where(jnp.isnan(new.loss), -jnp.inf, new.loss)
+    old_loss = jnp.where(jnp.isnan(old.loss), -jnp.inf, old.loss)
+    return (new.success & ~old.success) | ((new.success == old.success) & (new_loss > old_loss))

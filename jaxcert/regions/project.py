@@ -1,0 +1,161 @@
+"""Projection onto a region: the nearest point that lies inside it."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxcert.errors import InvalidInputError
+from jaxcert.regions.contain import contains, is_valid
+from jaxcert.regions.interval import interval
+from jaxcert.regions.types import LpBall, Region
+
+
+def project(region: Region, x: jax.Array) -> jax.Array:
+    """The point of `region` nearest to `x` in the Euclidean norm, shaped like `x`.
+
+    The ball and its clip range are handled together, not one after the other, with one radius
+    per coordinate if need be; coordinates of radius 0 stay at the centre. Boxes and l_inf balls
+    are exact; l_2 and l_1 balls are exact up to a few units in the last place and the result is
+    always on the inner side: `contains(region, project(region, x))`. A point already inside is
+    returned unchanged. NaN in `x` or the region, a negative radius or a centre outside `clip`
+    gives NaN everywhere. Not meant to be differentiated.
+
+    Cost: O(n) for boxes, l_inf, and l_2 with one radius and no clip; otherwise about 40 (float32)
+    or 70 (float64) passes over the coordinates. Works under `jit` and `vmap`.
+
+    Raises:
+      InvalidInputError: the norm is not 1, 2 or infinity, or `x` is not shaped like the region.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.regions.project import project
+    >>> from jaxcert.regions.types import LpBall
+    >>> ball = LpBall(jnp.zeros(2), jnp.array(1.0), norm=1.0)
+    >>> [round(v, 4) for v in project(ball, jnp.array([2.0, 1.5])).tolist()]
+    [0.75, 0.25]
+    """
+    if isinstance(region, LpBall) and region.norm != float("inf"):
+        largest = jnp.max(jnp.broadcast_to(region.radius, region.shape), initial=0.0)
+        return _project_ball(region, x, unit=largest)
+    return _project_box(region, x)
+
+
+def project_scaled(region: Region, x: jax.Array) -> jax.Array:
+    """The point of `region` nearest to `x` when distances are measured in units of the radius.
+
+    It minimises `||(x' - x) / radius||_2`: the Euclidean projection onto the unit ball after the
+    substitution `delta = radius * u`. With one radius for all coordinates, and for boxes and
+    l_inf balls, it is `project`. Gradient ascent in the same coordinates converges to the
+    maximum over the region; mixed with `project` it does not. Everything else as `project`.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.regions.project import project_scaled
+    >>> from jaxcert.regions.types import LpBall
+    >>> ball = LpBall(jnp.zeros(2), jnp.array([1.0, 2.0]), norm=2.0)
+    >>> [round(v, 4) for v in project_scaled(ball, jnp.array([3.0, 8.0])).tolist()]
+    [0.6, 1.6]
+    """
+    if isinstance(region, LpBall) and region.norm != float("inf"):
+        return _project_ball(region, x, unit=region.radius)
+    return _project_box(region, x)
+
+
+def place(ball: LpBall, delta: jax.Array) -> jax.Array:
+    """`center + delta`, rounded towards the centre and clipped: never farther out than `delta`."""
+    x = ball.center + delta
+    outside = jnp.abs(x - ball.center) > jnp.abs(delta)
+    x = jnp.where(outside, jnp.nextafter(x, ball.center), x)
+    return jnp.clip(x, *interval(ball))
+
+
+def rounding_slack(ball: LpBall) -> float:
+    """How much below 1 a computed norm must stay so that recomputing it does not exceed 1."""
+    size = math.prod(ball.shape)
+    return float(jnp.finfo(ball.dtype).eps) * (8 + math.sqrt(size))
+
+
+def _project_box(region: Region, x: jax.Array) -> jax.Array:
+    x = _checked(region, x)
+    return _poisoned(region, x, jnp.clip(x, *interval(region)))
+
+
+def _project_ball(ball: LpBall, x: jax.Array, unit: jax.Array) -> jax.Array:
+    """Projection in coordinates `u = (x - center) / unit`, where the ball has radius `radius / unit`."""
+    x = _checked(ball, x)
+    if ball.norm not in (1, 2):
+        raise InvalidInputError(
+            f"Projection onto an l_p ball needs p = 1, 2 or infinity, but the region has p = {ball.norm}; "
+            "use one of these norms."
+        )
+    free = ball.radius > 0
+    unit = jnp.where(unit > 0, unit, 1.0)
+    weight = jnp.where(free, ball.radius / unit, 1.0)
+    lower, upper = interval(ball)
+    lower = jnp.where(free, (lower - ball.center) / unit, 0.0)
+    upper = jnp.where(free, (upper - ball.center) / unit, 0.0)
+    limit = jnp.finfo(ball.dtype).max / (8 * max(x.size, 1))
+    u = jnp.where(free, jnp.clip((x - ball.center) / unit, -limit, limit), 0.0)
+    if ball.norm == 2 and ball.clip is None and unit.shape == weight.shape == ():
+        inside = u
+    else:
+        inside = _cut(u, weight, lower, upper, ball.norm)
+    length = jnp.maximum(_norm(inside / weight, ball.norm), 0.5)
+    shrink = jnp.minimum((1 - rounding_slack(ball)) / length, 1.0)
+    nearest = place(ball, unit * (shrink * inside))
+    return _poisoned(ball, x, jnp.where(contains(ball, x), x, nearest))
+
+
+def _cut(u: jax.Array, weight: jax.Array, lower: jax.Array, upper: jax.Array, norm: float) -> jax.Array:
+    """The nearest point to `u` in `{||v / weight||_p <= 1, lower <= v <= upper}`, for p = 1 or 2.
+
+    The Lagrangian `||v - u||^2 / 2 + lam * penalty(v / weight)` is separable, so that its minimum
+    over the box is the clipped free minimum, and `||v(lam) / weight||_p` falls as lam grows.
+    Bisection on lam; the upper end of the bracket always satisfies the constraint.
+    """
+    solve = _shrunk if norm == 2 else _thresholded
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = 0.5 * low + 0.5 * high
+        feasible = _norm(jnp.clip(solve(u, weight, middle), lower, upper) / weight, norm) <= 1
+        return jnp.where(feasible, low, middle), jnp.where(feasible, middle, high)
+
+    size = math.sqrt(u.size) if norm == 2 else 1.0
+    bracket = jnp.zeros((), u.dtype), 2 * size * jnp.max(jnp.abs(u) * weight, initial=0.0)
+    _, high = jax.lax.fori_loop(0, jnp.finfo(u.dtype).nmant + 16, halve, bracket)
+    clipped = jnp.clip(u, lower, upper)
+    cut = jnp.clip(solve(u, weight, high), lower, upper)
+    return jnp.where(_norm(clipped / weight, norm) <= 1, clipped, cut)
+
+
+def _shrunk(u: jax.Array, weight: jax.Array, lam: jax.Array) -> jax.Array:
+    """The minimiser of `(v - u)^2 / 2 + lam (v / weight)^2 / 2`, coordinate by coordinate."""
+    square = jnp.maximum(weight * weight, jnp.finfo(u.dtype).tiny)
+    return u * (square / (square + lam))
+
+
+def _thresholded(u: jax.Array, weight: jax.Array, lam: jax.Array) -> jax.Array:
+    """The minimiser of `(v - u)^2 / 2 + lam |v| / weight`, coordinate by coordinate."""
+    return jnp.sign(u) * jnp.maximum(jnp.abs(u) - lam / weight, 0.0)
+
+
+def _norm(ratio: jax.Array, norm: float) -> jax.Array:
+    if norm == 1:
+        return jnp.sum(jnp.abs(ratio))
+    largest = jnp.max(jnp.abs(ratio), initial=0.0)
+    scale = jnp.where(largest > 0, largest, 1.0)
+    return scale * jnp.sqrt(jnp.sum((ratio / scale) ** 2))
+
+
+def _checked(region: Region, x: jax.Array) -> jax.Array:
+    x = jnp.asarray(x, region.dtype)
+    if x.shape != region.shape:
+        raise InvalidInputError(
+            f"The point to project has shape {x.shape} and the region {region.shape}; pass one example "
+            "shaped like the region, and jax.vmap over a batch."
+        )
+    return x
+
+
+def _poisoned(region: Region, x: jax.Array, result: jax.Array) -> jax.Array:
+    return jnp.where(is_valid(region) & ~jnp.any(jnp.isnan(x)), result, jnp.nan)
