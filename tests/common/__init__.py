@@ -1,0 +1,1 @@
+"""What several test folders share: published networks, small architectures, strategies for regions."""
