@@ -76,7 +76,7 @@ clean:
 	$(BIN)/python $(PIP_INSTALL) -r requirements/py311.txt
 	@touch $@
 
-.venv/.installed: .venv/.requirements pyproject.toml jaxcert/__init__.py
+.venv/.installed: .venv/.requirements pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
