@@ -17,10 +17,13 @@ from jaxcert.evaluate.report import Report
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#666666"
 
 
-def errors_against_eps(reports: Sequence[Report], path: Path, *, title: str) -> None:
+def errors_against_eps(
+    reports: Sequence[Report], path: Path, *, title: str, trained_at: float | None = None
+) -> None:
     """Writes a PNG with one panel per network: clean, attacked and certified error against eps.
 
-    The shaded band between attacked and certified error is where the true robust error lies.
+    The shaded band between attacked and certified error is where the true robust error lies; a thin line
+    marks the eps of training, if given.
 
     Raises:
       InvalidInputError: there is no report.
@@ -33,9 +36,11 @@ def errors_against_eps(reports: Sequence[Report], path: Path, *, title: str) -> 
     for panel, network in zip(panels, networks, strict=True):
         mine = sorted((r for r in reports if r.network == network), key=lambda report: report.eps)
         _errors_panel(panel, mine)
+        if trained_at is not None:
+            panel.axvline(trained_at, color=GREY, linewidth=1, zorder=0, label="eps of training")
         panel.set_title(network, fontsize=11)
+        panel.set_xlabel(f"eps ({_norm(reports[0])} radius, pixels in [0, 1])", fontsize=9)
     panels[0].set_ylabel("error (% of images)")
-    figure.supxlabel(f"eps ({_norm(reports[0])} radius, input units: pixels from 0 to 1)", fontsize=10)
     handles = {
         label: handle
         for panel in panels
@@ -82,9 +87,9 @@ def adversarial_examples(
         panels[1, column].set_title(
             f"seen as {after[column]}", fontsize=8, color=BLACK if after[column] == labels[column] else ORANGE
         )
-    for row, name in enumerate(("original", "adversarial", f"difference\n(grey: 0, ends: ±{largest:.3g})")):
+    for row, name in enumerate(("original", "adversarial", "difference")):
         panels[row, 0].set_ylabel(name, fontsize=9)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(f"{title}\ndifference: grey is 0, black and white are ∓{largest:.3g}", fontsize=10)
     save(figure, path)
 
 

@@ -1,7 +1,7 @@
 """The one loop over a whole set: batches of one size, progress, results as they come.
 
-Every batch has the same shape: the remainder batch is filled up with copies of its last image,
-whose results are thrown away, so that a measure compiles once.
+Every batch has the same shape: the remainder batch is filled up with black images, whose results
+are thrown away, so that a measure compiles once.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from jaxcert.data import pad_batch
 from jaxcert.errors import DataError, InvalidInputError
 from jaxcert.evaluate.results import Record, Results
 
@@ -53,8 +54,9 @@ def padded_batches(images: Images, indices: Sequence[int], batch_size: int) -> I
     labels = np.asarray(images.labels)
     for start in range(0, len(indices), batch_size):
         real = np.asarray(indices[start : start + batch_size], dtype=np.int32)
-        filled = np.pad(real, (0, batch_size - len(real)), mode="edge")
-        yield Batch(filled, np.asarray(images.pixels(filled)), labels[filled].astype(np.int32), len(real))
+        filled = np.pad(real, (0, batch_size - len(real)))
+        x, y, _ = pad_batch(np.asarray(images.pixels(real)), labels[real].astype(np.int32), batch_size)
+        yield Batch(filled, x, y, len(real))
 
 
 def sweep(

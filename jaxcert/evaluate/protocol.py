@@ -1,0 +1,183 @@
+"""The whole evaluation of one network: clean once, attacked and certified at every eps, one report each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcert.errors import ConfigError
+from jaxcert.evaluate.cascade import cascade
+from jaxcert.evaluate.measures import Apply, attacked, certified, check_eps, clean
+from jaxcert.evaluate.report import Report, make_report
+from jaxcert.evaluate.results import Record, Results
+from jaxcert.evaluate.sweep import Images
+from jaxcert.evaluate.threat import ThreatModel
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What to measure, and how.
+
+    Attributes:
+      eps: radii in input units, one report for each; `norm` is the p of the ball.
+      attack: called as in `measures.attacked`, or `None`; `attack_name` describes it in results.
+      methods: bounding methods by name.
+      cascaded: run `methods` in their order, each only on what the ones before left uncertified.
+      seed: of the attack's starting points.
+      batch_size: images per batch of clean passes and attacks; `certify_batch_size` of bounds, which
+        need more memory.
+    """
+
+    eps: tuple[float, ...]
+    norm: float = float("inf")
+    attack: Any = None
+    attack_name: str = ""
+    methods: Mapping[str, Any] = field(default_factory=dict)
+    cascaded: bool = False
+    seed: int = 0
+    batch_size: int = 256
+    certify_batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network and the images that are evaluated.
+
+    Attributes:
+      name: of the network, for tables and progress bars.
+      apply, variables: `apply(variables, x) -> logits` of one image.
+      images: a split (`labels`, `pixels(indices)`).
+      identity: plain JSON values that tell this network and these images from others; results on disk
+        are taken up again only when they agree.
+    """
+
+    name: str
+    apply: Apply
+    variables: Any
+    images: Images
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evaluate(
+    subject: Subject, protocol: Protocol, folder: Path, *, indices: Sequence[int] | None = None
+) -> list[Report]:
+    """Reports in the order of `protocol.eps`; per-image results are JSON lines in `folder`.
+
+    Killed and called again, it goes on from the last batch written.
+
+    Raises:
+      ConfigError: no eps is given.  InconsistentReportError: results contradict each other.
+      Others: see `measures`.
+    """
+    if not protocol.eps:
+        raise ConfigError("An evaluation needs at least one eps.")
+    for eps in protocol.eps:
+        check_eps(eps)
+    before = clean(
+        subject.apply,
+        subject.variables,
+        subject.images,
+        indices=indices,
+        batch_size=protocol.batch_size,
+        results=Results(folder / "clean.jsonl", dict(subject.identity)),
+        progress=f"{subject.name}: clean",
+    )
+    return [_at_eps(subject, protocol, folder, before, eps, indices) for eps in protocol.eps]
+
+
+def fingerprint(*trees: Any) -> str:
+    """A short hash of all arrays in these pytrees, to recognise the same network or images again."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(trees):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _at_eps(
+    subject: Subject,
+    protocol: Protocol,
+    folder: Path,
+    before: Sequence[Record],
+    eps: float,
+    indices: Sequence[int] | None,
+) -> Report:
+    threat = ThreatModel(eps, protocol.norm)
+    where = {**subject.identity, "eps": eps, "norm": f"{protocol.norm:g}"}
+    under_attack = None
+    if protocol.attack is not None:
+        described = {**where, "attack": protocol.attack_name, "seed": protocol.seed}
+        under_attack = attacked(
+            subject.apply,
+            subject.variables,
+            subject.images,
+            threat,
+            protocol.attack,
+            key=jax.random.key(protocol.seed),
+            indices=indices,
+            batch_size=protocol.batch_size,
+            results=Results(folder / f"attacked-eps{eps:g}.jsonl", described),
+            progress=f"{subject.name}: {protocol.attack_name} at {eps:g}",
+        )
+    return make_report(
+        subject.name,
+        eps=eps,
+        norm=protocol.norm,
+        clean=before,
+        attacked=under_attack,
+        certified=_certified_at(subject, protocol, folder, threat, where, indices),
+        settings={
+            **where,
+            "attack": protocol.attack_name,
+            "seed": protocol.seed,
+            "cascaded": protocol.cascaded,
+        },
+    )
+
+
+def _certified_at(
+    subject: Subject,
+    protocol: Protocol,
+    folder: Path,
+    threat: ThreatModel,
+    where: Mapping[str, Any],
+    indices: Sequence[int] | None,
+) -> dict[str, list[Record]]:
+    kind = "cascade" if protocol.cascaded else "certified"
+    eps = where["eps"]
+
+    def results(method: str) -> Results:
+        stages = {"stages": list(protocol.methods)} if protocol.cascaded else {}
+        return Results(folder / f"{kind}-{method}-eps{eps:g}.jsonl", {**where, "method": method, **stages})
+
+    if protocol.cascaded and protocol.methods:
+        return cascade(
+            subject.apply,
+            subject.variables,
+            subject.images,
+            threat,
+            protocol.methods,
+            indices=indices,
+            batch_size=protocol.certify_batch_size,
+            results=results,
+            progress=f"{subject.name}: certified at {eps:g} by ",
+        )
+    return {
+        name: certified(
+            subject.apply,
+            subject.variables,
+            subject.images,
+            threat,
+            method,
+            indices=indices,
+            batch_size=protocol.certify_batch_size,
+            results=results(name),
+            progress=f"{subject.name}: certified at {eps:g} by {name}",
+        )
+        for name, method in protocol.methods.items()
+    }
