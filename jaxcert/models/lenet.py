@@ -20,9 +20,9 @@ class LeNet(Classifier):
     Raises: InvalidInputError for an input that is no image.
 
     >>> import jax.numpy as jnp
-    >>> net = LeNet(10, width=2)
-    >>> net.apply(net.init(jax.random.key(0), jnp.zeros((28, 28, 1))), jnp.zeros((28, 28, 1))).shape
-    (10,)
+    >>> variables = jax.eval_shape(LeNet(10, width=2).init, jax.random.key(0), jnp.zeros((28, 28, 1)))
+    >>> variables["params"]["dense_0"]["kernel"].shape
+    (392, 128)
     """
 
     num_classes: int

@@ -7,9 +7,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.lax import conv_general_dilated
 
 from jaxcert.errors import InvalidInputError
+from jaxcert.kernels import conv_general_dilated
 from jaxcert.models.initializers import FAN_IN_UNIFORM, Initialization, fan_in
 from jaxcert.models.layers import ConvLayer, Normalize, Padding, Statistics, flatten, require_image
 
