@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcert.data.reasons import reason
 from jaxcert.data.spec import REMEDY, DatasetSpec, assemble, checked_split
 from jaxcert.data.types import Dataset, Split
 from jaxcert.errors import DataError
@@ -43,7 +44,7 @@ def _read_members(archive: Path) -> dict[str, bytes]:
                 members[name] = handle.read() if handle else b""
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise DataError(
-            f"{archive} is damaged or incomplete ({error}); replace the file, or {REMEDY}."
+            f"{archive} is damaged or incomplete ({reason(error)}); replace the file, or {REMEDY}."
         ) from error
     return members
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jaxcert.data.reasons import reason
 from jaxcert.data.shuffle import permutation
 from jaxcert.data.types import Dataset, Split
 from jaxcert.errors import DataError
@@ -42,7 +43,7 @@ def _embedded() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits as embedded_digits
     except ImportError as error:
         raise DataError(
-            f"The digits images come with scikit-learn, which cannot be imported ({error}); "
+            f"The digits images come with scikit-learn, which cannot be imported ({reason(error)}); "
             "install it with: pip install 'jaxcert[train]'."
         ) from error
     counts, labels = embedded_digits(return_X_y=True)

@@ -2,9 +2,12 @@
 
 import hashlib
 import http.client
+import shutil
+import urllib.error
 import urllib.request
 from pathlib import Path
 
+from jaxcert.data.reasons import reason
 from jaxcert.data.spec import DatasetSpec, Source
 from jaxcert.data.whole_file import whole_file
 from jaxcert.errors import DataError
@@ -41,15 +44,18 @@ def _download(source: Source, target: Path, spec: DatasetSpec) -> None:
                 )
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"{source.url} could not be downloaded to {target.parent} ({error}); check the network, "
+            f"{source.url} could not be downloaded to {target.parent} ({reason(error)}); check the network, "
             f"or {_advice(spec)}."
         ) from error
 
 
 def _stream(url: str, part: Path) -> None:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
-        while chunk := response.read(_CHUNK):
-            file.write(chunk)
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
+            shutil.copyfileobj(response, file, _CHUNK)
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise
 
 
 def _sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcert.data.reasons import reason
 from jaxcert.data.spec import REMEDY, DatasetSpec, assemble, checked_split
 from jaxcert.data.types import Dataset, Split
 from jaxcert.errors import DataError
@@ -57,7 +58,8 @@ def _read_bytes(path: Path) -> bytes:
         return gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
-            f"{path} cannot be read and is perhaps truncated ({error}); replace the file, or {REMEDY}."
+            f"{path} cannot be read and is perhaps truncated ({reason(error)}); "
+            f"replace the file, or {REMEDY}."
         ) from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcert.data.reasons import reason
 from jaxcert.data.spec import REMEDY, DatasetSpec, assemble, checked_split
 from jaxcert.data.types import Dataset, Split
 from jaxcert.errors import DataError
@@ -17,14 +18,15 @@ def read_arrays(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     Raises `DataError`, naming the file, if it is damaged or lacks one of them.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: np.load(path) leaves the file open when it is not a whole archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive.files]
             if not missing:
                 return [archive[key] for key in keys]
             held = ", ".join(archive.files) or "nothing"
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise DataError(
-            f"{path} is not a readable npz archive ({error}); replace the file, or {REMEDY}."
+            f"{path} is not a readable npz archive ({reason(error)}); replace the file, or {REMEDY}."
         ) from error
     raise DataError(
         f"{path} lacks the array {missing[0]!r} (it holds {held}); replace the file, or {REMEDY}."

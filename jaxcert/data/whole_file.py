@@ -1,7 +1,7 @@
 """Files that appear under their name only when they are whole."""
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     The rename is atomic, so a reader sees the old file, the new file or none, never a part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        yield Path(name)
-        os.replace(name, path)
+        yield part
+        os.replace(part, path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
