@@ -1,7 +1,10 @@
 """`jaxcert COMMAND …`: picks the command, and turns a user's mistakes into one sentence and status 2."""
 
 import importlib
+import logging
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from jaxcert import __version__
@@ -15,7 +18,7 @@ COMMANDS = {
     "demo": ("jaxcert.cli.demo", "train one small network four ways and compare (a few minutes)"),
     "methods": ("jaxcert.cli.methods", "which operations the bounding engines support"),
 }
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,9 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: str, arguments: Sequence[str]) -> int:
     try:
-        importlib.import_module(COMMANDS[command][0]).main(arguments)
+        module = importlib.import_module(COMMANDS[command][0])
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are of no use to a user.
+        warnings.showwarning = _show_warning
+        module.main(arguments)
     except JaxcertError as error:
         return _mistake(str(error))
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except OSError as error:
         if error.filename is None:
             raise
@@ -44,7 +53,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
             f"Cannot use {error.filename} ({error.strerror}): check the path and its permissions."
         )
     except KeyboardInterrupt:
-        print("\njaxcert: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
+        print("\njaxcert: interrupted; run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -52,6 +61,11 @@ def _run(command: str, arguments: Sequence[str]) -> int:
 def _mistake(sentence: str) -> int:
     print(f"jaxcert: {' '.join(sentence.split())}", file=sys.stderr)
     return USER_ERROR
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    del category, filename, lineno, file, line
+    print(f"jaxcert: warning: {message}", file=sys.stderr)
 
 
 def _usage() -> str:

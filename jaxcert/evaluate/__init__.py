@@ -4,7 +4,7 @@ Figures need matplotlib and are in `jaxcert.evaluate.figures`.
 """
 
 from jaxcert.evaluate.cascade import cascade
-from jaxcert.evaluate.measures import attacked, certified, clean
+from jaxcert.evaluate.measures import adversarial_images, attacked, certified, clean
 from jaxcert.evaluate.protocol import Protocol, Subject, evaluate, fingerprint
 from jaxcert.evaluate.report import Report, make_report, read_reports, write_reports
 from jaxcert.evaluate.results import Record, Results
@@ -19,6 +19,7 @@ __all__ = [
     "Results",
     "Subject",
     "ThreatModel",
+    "adversarial_images",
     "attacked",
     "cascade",
     "certified",

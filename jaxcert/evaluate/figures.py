@@ -1,7 +1,8 @@
 """Figures as PNG files. Drawn on matplotlib's Agg canvas, without a display or global state."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +104,11 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
+    reports = _from_zero(reports)
     eps = [report.eps for report in reports]
     clean = [report.percent(report.clean) for report in reports]
-    attacked = _percents(reports, {r.eps: r.attacked for r in reports})
-    proved = _percents(reports, {r.eps: r.best_certified for r in reports})
+    attacked = _percents(reports, [report.attacked for report in reports])
+    proved = _percents(reports, [report.best_certified for report in reports])
     if attacked and proved:
         panel.fill_between(
             eps, attacked, proved, color=GREY, alpha=0.22, linewidth=0, label="true robust error lies here"
@@ -131,11 +133,22 @@ def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _percents(reports: Sequence[Report], counts: Mapping[float, int | None]) -> list[float]:
+def _from_zero(reports: Sequence[Report]) -> list[Report]:
+    """The reports with one at eps 0 before them, where every error is the clean error by definition."""
+    first = reports[0]
+    if first.eps == 0:
+        return list(reports)
+    attacked = None if first.attacked is None else first.clean
+    certified = dict.fromkeys(first.certified, first.clean)
+    return [replace(first, eps=0.0, attacked=attacked, certified=certified), *reports]
+
+
+def _percents(reports: Sequence[Report], counts: Sequence[int | None]) -> list[float]:
     """Percentages by report, or nothing when a report lacks the measure."""
-    if any(count is None for count in counts.values()):
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
         return []
-    return [report.percent(counts[report.eps] or 0) for report in reports]
+    return [report.percent(count) for report, count in zip(reports, known, strict=True)]
 
 
 def _image_panel(panel: Axes, image: np.ndarray) -> None:

@@ -85,16 +85,7 @@ def attacked(
     """
 
     def measure(batch: Batch) -> list[Record]:
-        before, clean_margin, after, margin, inside = _attack(
-            apply, variables, attack, threat, batch.pixels, batch.labels, batch.indices, key
-        )
-        _check_inside(batch, np.asarray(inside))
-        records = _records(batch, before, clean_margin, margin)
-        survived = np.asarray((after == batch.labels) & np.isfinite(margin))
-        return [
-            replace(record, attacked_correct=bool(record.correct and kept))
-            for record, kept in zip(records, survived, strict=True)
-        ]
+        return _attack_batch(apply, variables, threat, attack, batch, key)[0]
 
     _check(apply, variables, images)
     check_eps(threat.eps)
@@ -137,11 +128,56 @@ def certified(
     return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
 
 
+def adversarial_images(
+    apply: Apply,
+    variables: Any,
+    images: Images,
+    threat: ThreatModel,
+    attack: Any,
+    *,
+    key: jax.Array,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 256,
+    progress: str = "attacked",
+) -> tuple[list[Record], np.ndarray, np.ndarray]:
+    """The records of `attacked`, the points found `[N, H, W, C]`, and the classes seen there `[N]`.
+
+    Nothing is written and nothing resumed. Errors: see `attacked`.
+    """
+    points, classes = [], []
+
+    def measure(batch: Batch) -> list[Record]:
+        records, found, seen = _attack_batch(apply, variables, threat, attack, batch, key)
+        points.append(found[: batch.count])
+        classes.append(seen[: batch.count])
+        return records
+
+    _check(apply, variables, images)
+    check_eps(threat.eps)
+    records = sweep(measure, images, indices=indices, batch_size=batch_size, progress=progress)
+    return records, np.concatenate(points), np.concatenate(classes)
+
+
 def check_eps(eps: Any) -> None:
     """Raises InvalidInputError unless eps is a finite number >= 0."""
     value = np.asarray(eps)
     if not (np.isfinite(value) & (value >= 0)).all():
         raise InvalidInputError(f"eps must be a finite number >= 0 in input units, got {eps}.")
+
+
+def _attack_batch(
+    apply: Apply, variables: Any, threat: ThreatModel, attack: Any, batch: Batch, key: jax.Array
+) -> tuple[list[Record], np.ndarray, np.ndarray]:
+    points, inside, before, clean_margin, after, margin = map(
+        np.asarray, _attack(apply, variables, attack, threat, batch.pixels, batch.labels, batch.indices, key)
+    )
+    _check_inside(batch, inside)
+    survived = (after == batch.labels) & np.isfinite(margin)
+    records = [
+        replace(record, attacked_correct=bool(record.correct and kept))
+        for record, kept in zip(_records(batch, before, clean_margin, margin), survived, strict=True)
+    ]
+    return records, points, after
 
 
 def _check_inside(batch: Batch, inside: np.ndarray) -> None:
@@ -201,7 +237,8 @@ def _attack(apply, variables, attack, threat, xs, labels, indices, key):
         return found.x, contains(region, found.x, TOLERANCE) | jnp.isnan(found.x).any()
 
     points, inside = jax.vmap(worst)(xs, labels, indices)
-    return *_look(apply, variables, xs, labels), *_look(apply, variables, points, labels), inside
+    looks = (*_look(apply, variables, xs, labels), *_look(apply, variables, points, labels))
+    return points, inside, *looks
 
 
 @partial(jax.jit, static_argnames="apply")

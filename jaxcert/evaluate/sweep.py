@@ -76,7 +76,9 @@ def sweep(
     wanted = list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
     done = {record.index: record for record in (results.resume() if results else [])}
     todo = [index for index in wanted if index not in done]
-    with tqdm(total=len(wanted), initial=len(wanted) - len(todo), desc=progress, unit="image") as bar:
+    with tqdm(
+        total=len(wanted), initial=len(wanted) - len(todo), desc=progress, unit="image", leave=False
+    ) as bar:
         for batch in padded_batches(images, todo, batch_size):
             start = time.perf_counter()
             measured = measure(batch)[: batch.count]

@@ -1,0 +1,68 @@
+"""A finished run, opened for evaluation."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxcert.data import Dataset, load
+from jaxcert.errors import ConfigError
+from jaxcert.evaluate import Subject, fingerprint
+from jaxcert.train.config import TrainConfig
+from jaxcert.train.runs import load_run
+
+
+@dataclass(frozen=True)
+class ModelApply:
+    """`model.apply` for one image; equal models make equal functions, so that they share compiled code."""
+
+    model: nn.Module
+
+    def __call__(self, variables: Any, x: jax.Array) -> jax.Array:
+        return self.model.apply(variables, x)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A trained network with the configuration and the data set of its run."""
+
+    folder: Path
+    config: TrainConfig
+    apply: ModelApply
+    variables: Any
+    dataset: Dataset
+
+    def subject(self, name: str | None = None) -> Subject:
+        """The network and the test images, under the run's name by default."""
+        test = self.dataset.test
+        identity = {
+            "network": fingerprint(self.variables),
+            "model": self.config.model,
+            "images": fingerprint(test.images, test.labels),
+        }
+        return Subject(name or self.folder.name, self.apply, self.variables, test, identity)
+
+
+def open_run(folder: Path, data_dir: Path | None) -> OpenedRun:
+    """Loads the run's newest checkpoint and its data set.
+
+    Raises:
+      CheckpointError: there is no run, or it is damaged.  DataError: the data are missing or damaged.
+    """
+    config, model, variables = load_run(folder)
+    config = replace(config, data_dir=data_dir or config.data_dir)
+    dataset = load(config.dataset, config.data_dir)
+    return OpenedRun(folder, config, ModelApply(model), variables, dataset)
+
+
+def first_images(count: int, limit: int | None) -> range:
+    """Positions of the first `limit` of `count` images, all when `limit` is None.
+
+    Raises:
+      ConfigError: the limit is not positive.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit must be at least 1 image, got {limit}.")
+    return range(count if limit is None else min(count, limit))
