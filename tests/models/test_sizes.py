@@ -1,5 +1,9 @@
 """Parameter counts: those that the works publish, and those that follow from the layers' strings."""
 
+import math
+
+import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxcert.errors import InvalidInputError
@@ -115,10 +119,17 @@ def test_every_name_has_a_size_that_is_tested():
 
 
 def test_cnn_b_has_the_nodes_and_parameters_of_the_work():
-    params = shapes(build("cnn-b", 10), CIFAR)["params"]
-    assert params["dense_0"]["kernel"].shape == (8192, 250)  # 8 x 8 x 128 units before it
-    assert 3072 + 16 * 16 * 32 + 8192 + 250 == 19_706
-    assert count(build("cnn-b", 10), CIFAR) == 2_118_856
+    model = build("cnn-b", 10)
+    outputs = jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, capture_intermediates=True)[1][
+            "intermediates"
+        ],
+        jax.ShapeDtypeStruct(CIFAR, jnp.float32),
+    )
+    hidden = [outputs[name]["__call__"][0].shape for name in ("conv_0", "conv_1", "dense_0")]
+    assert hidden == [(16, 16, 32), (8, 8, 128), (250,)]
+    assert math.prod(CIFAR) + sum(math.prod(shape) for shape in hidden) == 19_706
+    assert count(model, CIFAR) == 2_118_856
 
 
 @pytest.mark.parametrize("width", [2, 4, 16])
