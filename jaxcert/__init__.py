@@ -1,3 +1,65 @@
-"""Certified and adversarial robustness of neural networks, in JAX."""
+"""Certified and adversarial robustness of neural networks, in JAX.
+
+A function and a region go in; bounds, margins, attacks and radii come out. Every method is
+a value that maps `(fn, region)` for one example; batches are `jax.vmap`, speed is `jax.jit`.
+
+>>> import jax.numpy as jnp, jaxcert as jc
+>>> fn = lambda x: jnp.array([[2.0, 0.0], [0.0, 1.0]]) @ jnp.maximum(x, 0.0)
+>>> region = jc.linf_ball(jnp.array([1.0, 0.5]), 0.2, clip=(0.0, 1.0))
+>>> bool(jc.is_certified(jc.margins(jc.crown(), fn, region, label=0)))
+True
+"""
+
+from jaxcert import attacks, bounds, certify, errors, kernels, regions, relax
+from jaxcert.attacks import AttackResult, fgsm, fgsm_rs, pgd
+from jaxcert.bounds import (
+    Bounds,
+    LinearBounds,
+    LinearForm,
+    crown,
+    crown_ibp,
+    explain,
+    fast_lin,
+    ibp,
+    is_certified,
+    margins,
+)
+from jaxcert.certify import RadiusBracket, certified_radius
+from jaxcert.regions import Box, LpBall, box, l1_ball, l2_ball, linf_ball, lp_ball
+from jaxcert.relax import slopes
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AttackResult",
+    "Bounds",
+    "Box",
+    "LinearBounds",
+    "LinearForm",
+    "LpBall",
+    "RadiusBracket",
+    "attacks",
+    "bounds",
+    "box",
+    "certified_radius",
+    "certify",
+    "crown",
+    "crown_ibp",
+    "errors",
+    "explain",
+    "fast_lin",
+    "fgsm",
+    "fgsm_rs",
+    "ibp",
+    "is_certified",
+    "kernels",
+    "l1_ball",
+    "l2_ball",
+    "linf_ball",
+    "lp_ball",
+    "margins",
+    "pgd",
+    "regions",
+    "relax",
+    "slopes",
+]

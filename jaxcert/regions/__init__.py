@@ -2,7 +2,7 @@
 
 from jaxcert.regions.construct import box, l1_ball, l2_ball, linf_ball, lp_ball
 from jaxcert.regions.interval import interval
-from jaxcert.regions.linear import minimize_linear
+from jaxcert.regions.linear import linear_range, minimize_linear
 from jaxcert.regions.scale import scaled
 from jaxcert.regions.types import Box, LpBall, Region
 
@@ -14,6 +14,7 @@ __all__ = [
     "interval",
     "l1_ball",
     "l2_ball",
+    "linear_range",
     "linf_ball",
     "lp_ball",
     "minimize_linear",

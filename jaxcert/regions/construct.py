@@ -108,7 +108,9 @@ def box(lower: ArrayLike, upper: ArrayLike) -> Box:
         raise InvalidInputError(f"lower and upper must have one shape, got {lower.shape} and {upper.shape}.")
     valid = jnp.all((lower <= upper) & jnp.isfinite(lower) & jnp.isfinite(upper))
     if not isinstance(valid, jax.core.Tracer) and not bool(valid):
-        raise InvalidInputError("a box needs finite ends with lower <= upper everywhere: swap or mend the ends.")
+        raise InvalidInputError(
+            "a box needs finite ends with lower <= upper everywhere: swap or mend the ends."
+        )
     return Box(jnp.where(valid, lower, jnp.nan), jnp.where(valid, upper, jnp.nan))
 
 

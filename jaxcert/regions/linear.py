@@ -58,12 +58,36 @@ def minimize_linear(region: Region, coeffs: jax.Array) -> jax.Array:
     ndim = len(region.shape)
     if coeffs.shape[coeffs.ndim - ndim :] != region.shape:
         raise InvalidInputError(f"coeffs {coeffs.shape} must end with the region's shape {region.shape}.")
-    leading = coeffs.shape[: coeffs.ndim - ndim]
-    flat = coeffs.reshape(*leading, -1)
-    if isinstance(region, Box) or (region.norm == math.inf and region.clip is not None):
-        lower, upper = interval(region)
-        return _over_box(flat, (0.5 * lower + 0.5 * upper).reshape(-1), (0.5 * upper - 0.5 * lower).reshape(-1))
-    return dot(flat, region.center.reshape(-1)) - _reach(region, flat)
+    middle, reach = _spread(region, coeffs)
+    return middle - reach
+
+
+def linear_range(region: Region, coeffs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the minimum and the maximum of `sum(coeffs * x)` over the region, each `[*S]`.
+
+    As `minimize_linear`, at the price of one minimisation where the region is symmetric
+    about a point (plain balls and boxes).
+
+    Example:
+      >>> import jax.numpy as jnp, jaxcert as jc
+      >>> low, high = jc.regions.linear_range(jc.linf_ball(jnp.ones(2), 0.5), jnp.array([1.0, -2.0]))
+      >>> float(low), float(high)
+      (-2.5, 0.5)
+    """
+    if isinstance(region, LpBall) and region.clip is not None and region.norm != math.inf:
+        return minimize_linear(region, coeffs), -minimize_linear(region, -coeffs)
+    middle, reach = _spread(region, coeffs)
+    return middle - reach, middle + reach
+
+
+def _spread(region: Region, coeffs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The value at a middle point of the region, and how far below it the minimum lies."""
+    flat = coeffs.reshape(*coeffs.shape[: coeffs.ndim - len(region.shape)], -1)
+    if isinstance(region, LpBall) and (region.clip is None or region.norm != math.inf):
+        return dot(flat, region.center.reshape(-1)), _reach(region, flat)
+    lower, upper = interval(region)
+    middle, radius = 0.5 * lower + 0.5 * upper, 0.5 * upper - 0.5 * lower
+    return dot(flat, middle.reshape(-1)), dot(jnp.abs(flat), radius.reshape(-1))
 
 
 def dot(coeffs: jax.Array, vector: jax.Array) -> jax.Array:
@@ -71,10 +95,6 @@ def dot(coeffs: jax.Array, vector: jax.Array) -> jax.Array:
     return lax.dot_general(
         coeffs, vector, (((coeffs.ndim - 1,), (0,)), ((), ())), precision=lax.Precision.HIGHEST
     )
-
-
-def _over_box(coeffs: jax.Array, center: jax.Array, radius: jax.Array) -> jax.Array:
-    return dot(coeffs, center) - dot(jnp.abs(coeffs), radius)
 
 
 def _reach(ball: LpBall, coeffs: jax.Array) -> jax.Array:

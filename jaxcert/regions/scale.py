@@ -20,5 +20,7 @@ def scaled(region: Region, factor: ArrayLike) -> LpBall:
       0.25
     """
     if not isinstance(region, LpBall):
-        raise InvalidInputError("only an l_p ball has a radius to scale: build one with linf_ball, l2_ball or l1_ball.")
+        raise InvalidInputError(
+            "only an l_p ball has a radius to scale: build one with linf_ball, l2_ball or l1_ball."
+        )
     return replace(region, radius=region.radius * factor)

@@ -115,7 +115,9 @@ def _adaptive(lower: jax.Array, upper: jax.Array) -> jax.Array:
     return jnp.where((lower < 0) & (upper > 0), 1.0, 0.5).astype(lower.dtype)
 
 
-def _image(lower: jax.Array, upper: jax.Array, fn: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array]:
+def _image(
+    lower: jax.Array, upper: jax.Array, fn: Callable[[jax.Array], jax.Array]
+) -> tuple[jax.Array, jax.Array]:
     return fn(lower), fn(upper)
 
 

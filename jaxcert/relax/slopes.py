@@ -14,11 +14,14 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.relax.types import Activation, Lines
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Adaptive:
     """The line of least area for piecewise linear functions, CROWN's tangents otherwise."""
 
-    def lines(self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple) -> Lines:
+    def lines(
+        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
+    ) -> Lines:
         del index
         return record.lines(lower, upper, record.adaptive(lower, upper, *params), *params)
 
@@ -27,11 +30,14 @@ class Adaptive:
         return False
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Parallel:
     """One slope for the lower and the upper line."""
 
-    def lines(self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple) -> Lines:
+    def lines(
+        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
+    ) -> Lines:
         del index
         return record.parallel(lower, upper, *params)
 
@@ -40,13 +46,16 @@ class Parallel:
         return True
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Fixed:
     """One position for every free line: 0 or 1 for the extreme slopes of a ReLU."""
 
     alpha: float
 
-    def lines(self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple) -> Lines:
+    def lines(
+        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
+    ) -> Lines:
         del index
         return record.lines(lower, upper, self.alpha, *params)
 
@@ -66,7 +75,9 @@ class Given:
 
     alphas: tuple[jax.Array, ...]
 
-    def lines(self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple) -> Lines:
+    def lines(
+        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
+    ) -> Lines:
         if index >= len(self.alphas):
             raise InvalidInputError(
                 f"slopes hold {len(self.alphas)} arrays but the network has more activations: give one array for each."

@@ -1,0 +1,166 @@
+"""Interval bound propagation: two numbers per neuron, about the cost of two forward passes.
+
+Dense and convolutional layers pass centre and radius, `c' = W c + b`, `r' = |W| r`; every
+other operation here is increasing in each operand, so its ends map to its ends. Values
+that are affine in an l_p ball's input are bounded exactly first (`affine`). A
+specification is merged into the affine layers before it (elision), which is never looser.
+Source: theses/1 (2.22)-(2.32), theses/4a (3.8), Algorithm 3.2, and the elision at its end.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from jaxcert.bounds.affine import has_short_form, spread_forward
+from jaxcert.bounds.backward import CROWN_RULES, propagate
+from jaxcert.bounds.rules import Rules
+from jaxcert.bounds.specification import Function, specification
+from jaxcert.bounds.types import Bounds, Specification
+from jaxcert.errors import InvalidInputError
+from jaxcert.graph import Graph, Node, trace
+from jaxcert.graph.ir import AFFINE, STRUCTURAL
+from jaxcert.regions import Box, Region, interval, linear_range, minimize_linear
+from jaxcert.relax import ACTIVATIONS, Activation
+
+NAME = "ibp"
+
+
+def structural(node: Node, *inputs: Bounds) -> Bounds:
+    """Exact per entry: weights 0 and 1 only, so the map is increasing in every operand."""
+    lower = node.apply(node.consts, *(b.lower for b in inputs))
+    return Bounds(lower, node.apply(node.consts, *(b.upper for b in inputs)))
+
+
+def translation(node: Node, x: Bounds) -> Bounds:
+    """Exact: adding a constant moves both ends."""
+    return Bounds(node.apply(node.consts, x.lower), node.apply(node.consts, x.upper))
+
+
+def bilinear(node: Node, x: Bounds) -> Bounds:
+    """Exact per entry: `W c -+ |W| r` are the extremes of `W x` over the box."""
+    center = node.apply(node.consts, 0.5 * x.lower + 0.5 * x.upper)
+    radius = node.apply(tuple(jnp.abs(c) for c in node.consts), 0.5 * x.upper - 0.5 * x.lower)
+    return Bounds(center - radius, center + radius)
+
+
+def image(record: Activation) -> Callable[..., Bounds]:
+    """Exact per entry: the record's own range of the function on an interval."""
+
+    def rule(node: Node, x: Bounds) -> Bounds:
+        return Bounds(*record.image(x.lower, x.upper, *node.consts))
+
+    rule.__name__ = f"image_{record.name}"
+    return rule
+
+
+IBP_RULES = Rules(
+    dict.fromkeys(sorted(STRUCTURAL), structural)
+    | {"dot": bilinear, "conv": bilinear, "scale": bilinear, "shift": translation}
+    | {record.name: image(record) for record in ACTIVATIONS}
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Ibp:
+    """Interval bound propagation. Make one with `ibp()`."""
+
+    rules: Rules = field(default=IBP_RULES, metadata={"static": True})
+
+    def __call__(self, fn: Function, region: Region) -> Bounds:
+        """Return the interval of every output of fn over the region, shaped like fn(x)."""
+        graph = trace(fn, region)
+        return self.ranges(graph, region, (graph.output,))[graph.output]
+
+    def lower(
+        self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
+    ) -> jax.Array:
+        """Return lower bounds `[S]` of `coeffs @ fn(x) + offset`, the affine tail merged into coeffs `[S, *out]`."""
+        graph = trace(fn, region)
+        spec = specification(graph, coeffs, offset)
+        return self.lower_of(graph, region, graph.output, spec)
+
+    def lower_of(self, graph: Graph, region: Region, target: int, spec: Specification) -> jax.Array:
+        def stop(index):
+            return graph.nodes[index].kind not in AFFINE
+
+        tail = propagate(
+            graph, target, spec.coeffs, lines=_no_lines, stop=stop, rules=CROWN_RULES, engine=NAME
+        )
+        value = tail.lower + spec.offset
+        ranges = self.ranges(graph, region, tuple(index for index in tail.coeffs if index))
+        for index, part in tail.coeffs.items():
+            over = region if index == 0 else Box(ranges[index].lower, ranges[index].upper)
+            value = value + minimize_linear(over, part)
+        return value
+
+    def ranges(self, graph: Graph, region: Region, targets: tuple[int, ...]) -> dict[int, Bounds]:
+        """Return the intervals of the target nodes and of every node they needed."""
+        known: dict[int, Bounds] = {}
+        for index in _needed(graph, region, targets):
+            known[index] = self._range(graph, region, index, known)
+        return known
+
+    def _range(self, graph: Graph, region: Region, index: int, known: dict[int, Bounds]) -> Bounds:
+        node = graph.nodes[index]
+        if index == 0:
+            return Bounds(*interval(region))
+        if all(i in known for i in node.inputs):
+            return self.rules.rule(node, NAME)(node, *(known[i] for i in node.inputs))
+        return affine_range(graph, region, index)
+
+
+def ibp(rules: Rules = IBP_RULES) -> Ibp:
+    """Return interval bound propagation as a method `(fn, region) -> Bounds`.
+
+    Sound for every region. Exact for one affine layer; the error grows with depth. Cost:
+    about two forward passes; memory as a forward pass. Differentiable in everything.
+
+    Args:
+      rules: the rule table; extend it with `IBP_RULES | {kind: rule}`.
+
+    Raises (on use):
+      UnsupportedPrimitiveError: fn needs an operation without a rule.
+
+    Source: theses/1 (2.28)-(2.32); theses/4a Algorithm 3.2. For l_1 and l_2 balls the first
+    affine layer uses the dual norm of its rows, exactly.
+
+    Example:
+      >>> import jax.numpy as jnp, jaxcert as jc
+      >>> fn = lambda x: jnp.maximum(x @ jnp.array([1.0, -1.0]), 0.0)
+      >>> bounds = jc.ibp()(fn, jc.linf_ball(jnp.array([1.0, 0.0]), 0.5))
+      >>> float(bounds.lower), float(bounds.upper)
+      (0.0, 2.0)
+    """
+    return Ibp(rules)
+
+
+def affine_range(graph: Graph, region: Region, index: int) -> Bounds:
+    """Return the exact range of a node that is affine in the input."""
+    if has_short_form(region, graph.box_exact()[index]):
+        return spread_forward(graph, region, index)
+    node = graph.nodes[index]
+    size = node.size
+    identity = jnp.eye(size, dtype=node.dtype).reshape(size, *node.shape)
+    rows = propagate(
+        graph, index, identity, lines=_no_lines, stop=lambda _: False, rules=CROWN_RULES, engine=NAME
+    )
+    low, high = linear_range(region, rows.coeffs[0])
+    return Bounds((low + rows.lower).reshape(node.shape), (high + rows.lower).reshape(node.shape))
+
+
+def _needed(graph: Graph, region: Region, targets: tuple[int, ...]) -> list[int]:
+    """The nodes to bound, in order. In an l_p ball, exact affine values hide what is before them."""
+    box = isinstance(region, Box) or region.norm == float("inf")
+    affine = graph.affine_in_input()
+    needed = set(targets)
+    for index in range(graph.output, 0, -1):
+        if index in needed and (box or not affine[index]):
+            needed.update(graph.nodes[index].inputs)
+    return sorted(needed)
+
+
+def _no_lines(index: int):
+    raise InvalidInputError(f"node {index} is not affine; this is a bug in jaxcert, please report it.")

@@ -1,0 +1,99 @@
+"""Margins: lower bounds of the label's logit minus every other logit, and the verdict on them."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxcert.bounds.specification import Function
+from jaxcert.bounds.types import Bounds
+from jaxcert.errors import InvalidInputError
+from jaxcert.graph import trace
+from jaxcert.regions import Region
+
+
+class Method(Protocol):
+    """What a bound is: intervals of outputs, and lower bounds of linear functions of them."""
+
+    def __call__(self, fn: Function, region: Region) -> Bounds: ...
+
+    def lower(
+        self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
+    ) -> jax.Array: ...
+
+
+def margins(method: Method, fn: Function, region: Region, label: ArrayLike) -> jax.Array:
+    """Return lower bounds of `logits[label] - logits[j]` over the region, for j != label, j increasing.
+
+    The differences are bounded as one specification merged into the last affine layer, never
+    as differences of bounds.
+
+    Args:
+      method: a bound with a `lower`, such as `ibp()`, `crown()`, `fast_lin()`, `crown_ibp()`.
+      fn: one example -> logits `[K]`, K >= 2.
+      region: the inputs allowed, in the network's input units.
+      label: an integer in [0, K).
+
+    Returns:
+      `[K - 1]`. Sound: all positive proves that no input in the region is classified as
+      anything but the label. NaN (bad traced input) proves nothing.
+
+    Raises:
+      InvalidInputError: logits of another shape, a concrete label out of range or not an
+        integer (a traced one out of range gives NaN).
+
+    Source: theses/4a §1.7 (elision); theses/1 (2.14), (2.24)-(2.27).
+
+    Example:
+      >>> import jax.numpy as jnp, jaxcert as jc
+      >>> fn = lambda x: jnp.array([[1.0, 0.0], [0.0, 1.0]]) @ x
+      >>> jc.margins(jc.ibp(), fn, jc.linf_ball(jnp.array([1.0, 0.0]), 0.25), 0).tolist()
+      [0.5]
+    """
+    graph = trace(fn, region)
+    if len(graph.out_shape) != 1 or graph.out_shape[0] < 2:
+        raise InvalidInputError(
+            f"margins need logits of shape [K] with K >= 2 for one example, got {graph.out_shape}: "
+            "use jax.vmap for batches."
+        )
+    classes = graph.out_shape[0]
+    index = _label(label, classes)
+    valid = (index >= 0) & (index < classes)
+    dtype = graph.nodes[graph.output].dtype
+    return jnp.where(valid, method.lower(graph, region, margin_coeffs(index, classes, dtype)), jnp.nan)
+
+
+def margin_coeffs(label: ArrayLike, classes: int, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """Return the `[K-1, K]` matrix of the differences: +1 at the label, -1 at each other class."""
+    index = jnp.asarray(label).astype(jnp.int32)
+    row = jnp.arange(classes - 1, dtype=jnp.int32)
+    other = jnp.where(row >= index, row + 1, row)
+    columns = jnp.arange(classes, dtype=jnp.int32)[None, :]
+    return (columns == index).astype(dtype) - (columns == other[:, None]).astype(dtype)
+
+
+def is_certified(margins: jax.Array) -> jax.Array:
+    """Return whether all margins along the last axis are positive and finite. NaN and inf never certify.
+
+    Example:
+      >>> import jax.numpy as jnp, jaxcert as jc
+      >>> jc.is_certified(jnp.array([[0.1, 2.0], [0.1, jnp.nan], [-1.0, 1.0]])).tolist()
+      [True, False, False]
+    """
+    if not isinstance(margins, jax.Array):
+        raise InvalidInputError(
+            f"is_certified takes an array of margins, got {type(margins).__name__}: only bounds certify, estimates do not."
+        )
+    return jnp.all(jnp.isfinite(margins) & (margins > 0), axis=-1)
+
+
+def _label(label: ArrayLike, classes: int) -> jax.Array:
+    index = jnp.asarray(label)
+    if not jnp.issubdtype(index.dtype, jnp.integer) or index.shape != ():
+        raise InvalidInputError(
+            f"label must be one integer, got shape {index.shape} of {index.dtype}: use jax.vmap for batches."
+        )
+    if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < classes:
+        raise InvalidInputError(f"label {int(index)} is out of range: the network has {classes} classes.")
+    return index.astype(jnp.int32)

@@ -1,0 +1,140 @@
+"""The graph every engine walks: a function of one bounded input as a list of simple nodes.
+
+A node's `kind` is the key of the engines' rule tables. `STRUCTURAL` nodes move or add up
+entries with weights 0 or 1; `BILINEAR` nodes are linear in the bounded input and linear in
+one constant; `shift` adds a constant. All other kinds are activations of `relax` or
+primitives without a rule, which an engine refuses by name and source line.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+
+STRUCTURAL = frozenset(
+    {
+        "add",
+        "broadcast_in_dim",
+        "concatenate",
+        "convert_element_type",
+        "copy",
+        "copy_p",
+        "cumsum",
+        "dynamic_slice",
+        "expand_dims",
+        "gather",
+        "pad",
+        "reduce_sum",
+        "reduce_window_sum",
+        "reshape",
+        "rev",
+        "select_n",
+        "slice",
+        "split",
+        "squeeze",
+        "stop_gradient",
+        "transpose",
+    }
+)
+BILINEAR = frozenset({"dot", "conv", "scale"})
+LINEAR = STRUCTURAL | BILINEAR
+AFFINE = LINEAR | {"shift"}
+
+# Kinds that only rename, repeat or pick entries, so that the interval of each entry stays exact.
+_ENTRYWISE = (STRUCTURAL - {"add", "cumsum", "reduce_sum", "reduce_window_sum"}) | {"scale", "shift"}
+_REPEATING = frozenset({"broadcast_in_dim", "gather"})
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation.
+
+    Attributes:
+      kind: key in the engines' rule tables.
+      inputs: positions of the bounded operands.
+      consts: constant operands (the weight of a `BILINEAR` node, the parameters of an
+        activation); arrays or tracers.
+      apply: `apply(consts, *inputs) -> value`. For `LINEAR` kinds linear in the inputs.
+      shape, dtype: of the value.
+      operands: shape and dtype of each bounded operand.
+      where: source line of the user's code.
+      primitive: the JAX primitive it came from.
+    """
+
+    kind: str
+    inputs: tuple[int, ...]
+    consts: tuple[jax.Array, ...]
+    apply: Callable[..., jax.Array]
+    shape: tuple[int, ...]
+    dtype: jax.typing.DTypeLike
+    operands: tuple[jax.ShapeDtypeStruct, ...] = ()
+    where: str = ""
+    primitive: str = ""
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order; node 0 is the input, the last node the output."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def output(self) -> int:
+        return len(self.nodes) - 1
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return self.nodes[0].shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.nodes[-1].shape
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Evaluate the graph at one input: the function that is bounded."""
+        values = [x]
+        for node in self.nodes[1:]:
+            values.append(node.apply(node.consts, *(values[i] for i in node.inputs)))
+        return values[-1]
+
+    def affine_in_input(self) -> tuple[bool, ...]:
+        """For each node, whether its value is an affine function of the input."""
+        flags = [True]
+        for node in self.nodes[1:]:
+            flags.append(node.kind in AFFINE and all(flags[i] for i in node.inputs))
+        return tuple(flags)
+
+    def box_exact(self) -> tuple[bool, ...]:
+        """For each node, whether interval arithmetic gives its exact range on a box.
+
+        Interval arithmetic is exact on a box for entry-wise affine maps that use every input
+        entry at most once, followed by at most one mixing map (dense, convolution, sum).
+        """
+        fresh, exact = [True], [True]
+        for node in self.nodes[1:]:
+            source = node.inputs[0]
+            alone = len(node.inputs) == 1
+            entrywise = alone and node.kind in _ENTRYWISE
+            fresh.append(entrywise and fresh[source] and node.kind not in _REPEATING)
+            exact.append((entrywise and exact[source]) or (alone and node.kind in AFFINE and fresh[source]))
+        return tuple(exact)
+
+
+def prune(nodes: list[Node], output: int) -> Graph:
+    """Return the graph of the nodes that the output depends on, the input always kept."""
+    needed = {0, output}
+    for index in range(output, 0, -1):
+        if index in needed:
+            needed.update(nodes[index].inputs)
+    order = sorted(needed)
+    position = {old: new for new, old in enumerate(order)}
+    kept = []
+    for old in order:
+        node = nodes[old]
+        kept.append(replace(node, inputs=tuple(position[i] for i in node.inputs)))
+    return Graph(tuple(kept))

@@ -1,0 +1,246 @@
+"""Translations of JAX primitives into nodes. Operands are `Ref` (bounded) or constants.
+
+Each function returns the value of its equation, or `None` where it does not apply (then
+the equation stays as an opaque node, which engines refuse). The reasons are in the section
+headings: what is linear becomes linear nodes, what is an activation is recognised by its
+structure.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxcert.graph import builder as ops
+from jaxcert.graph.builder import Builder, Ref
+
+# Arithmetic with constants is affine.
+
+
+def _add(b: Builder, eqn: Any, args: list[Any]) -> Ref:
+    x, y = args
+    if isinstance(x, Ref) and isinstance(y, Ref):
+        return ops.total(b, x, y)
+    return ops.shift(b, x, y) if isinstance(x, Ref) else ops.shift(b, y, x)
+
+
+def _sub(b: Builder, eqn: Any, args: list[Any]) -> Ref:
+    x, y = args
+    if isinstance(x, Ref) and isinstance(y, Ref):
+        return ops.total(b, x, ops.negate(b, y))
+    return ops.shift(b, x, -y) if isinstance(x, Ref) else ops.shift(b, ops.negate(b, y), x)
+
+
+def _mul(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, y = args
+    if isinstance(x, Ref) and isinstance(y, Ref):
+        return None
+    return ops.scale(b, x, y) if isinstance(x, Ref) else ops.scale(b, y, x)
+
+
+def _div(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, y = args
+    return None if isinstance(y, Ref) else ops.scale(b, x, 1 / y)
+
+
+def _neg(b: Builder, eqn: Any, args: list[Any]) -> Ref:
+    return ops.negate(b, args[0])
+
+
+# Dense maps and convolutions are bilinear in the value and the weight.
+
+
+def _dot_general(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, y = args
+    if isinstance(x, Ref) and isinstance(y, Ref):
+        return None
+    numbers = eqn.params["dimension_numbers"]
+    return ops.dot(b, x, y, numbers, False) if isinstance(x, Ref) else ops.dot(b, y, x, numbers, True)
+
+
+def _jaxcert_conv(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, kernel = args
+    if isinstance(kernel, Ref):
+        return None
+    p = eqn.params
+    return ops.conv(b, x, kernel, p["strides"], p["padding"], p["dilation"], p["groups"])
+
+
+def _conv_general_dilated(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, kernel = args
+    p = eqn.params
+    if isinstance(kernel, Ref) or p["batch_group_count"] != 1:
+        return None
+    lhs, rhs, out = p["dimension_numbers"]
+    x = ops.transpose(b, x, (lhs[0], *lhs[2:], lhs[1]))
+    kernel = jnp.transpose(kernel, (*rhs[2:], rhs[1], rhs[0]))
+    x = _spread(b, x, p["lhs_dilation"])
+    y = ops.conv(
+        b, x, kernel, p["window_strides"], tuple(p["padding"]), p["rhs_dilation"], p["feature_group_count"]
+    )
+    ours = (out[0], *out[2:], out[1])
+    return ops.transpose(b, y, tuple(int(i) for i in np.argsort(ours)))
+
+
+def _spread(b: Builder, x: Ref, dilation: tuple[int, ...]) -> Ref:
+    """Zeros between the entries of the spatial axes: what lhs_dilation means."""
+    if all(step == 1 for step in dilation):
+        return x
+    config = ((0, 0, 0), *((0, 0, step - 1) for step in dilation), (0, 0, 0))
+    zero = jnp.zeros((), b.node(x).dtype)
+    return ops.structural(b, "pad", (x,), lambda v: lax.pad(v, zero, config))
+
+
+# Structural maps are linear with weights 0 and 1. Constant operands of the same kind as the
+# bounded ones (a constant part of a concatenation, a padding value, a constant branch) are
+# split off: f(x, c) = f(x, 0) + f(0, c). Integer and boolean operands are indices.
+
+
+def _structural(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    if any(isinstance(arg, Ref) and not _is_float(b.node(arg).dtype) for arg in args):
+        return None
+    refs = tuple(arg for arg in args if isinstance(arg, Ref))
+    fixed = [arg for arg in args if not isinstance(arg, Ref)]
+
+    def evaluate(bounded, constants):
+        bounded, constants = iter(bounded), iter(constants)
+        full = [next(bounded) if isinstance(arg, Ref) else next(constants) for arg in args]
+        return eqn.primitive.bind(*full, **eqn.params)
+
+    zeroed = [jnp.zeros_like(arg) if _is_float(jnp.asarray(arg).dtype) else arg for arg in fixed]
+    y = ops.structural(b, eqn.primitive.name, refs, lambda *xs: evaluate(xs, zeroed))
+    if not any(_is_float(jnp.asarray(arg).dtype) for arg in fixed):
+        return y
+    nothing = [jnp.zeros(b.node(ref).shape, b.node(ref).dtype) for ref in refs]
+    return ops.shift(b, y, evaluate(nothing, fixed))
+
+
+def _convert(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    """Casts between float32 and float64. Half precision would round far beyond what bounds show."""
+    (x,) = args
+    old, new = jnp.dtype(b.node(x).dtype), jnp.dtype(eqn.params["new_dtype"])
+    if not (_is_float(old) and _is_float(new)) or jnp.finfo(new).bits < min(32, jnp.finfo(old).bits):
+        return None
+    return x if new == old else ops.structural(b, "convert_element_type", (x,), lambda v: v.astype(new))
+
+
+def _identity(b: Builder, eqn: Any, args: list[Any]) -> Ref:
+    return args[0]
+
+
+# Activations. max(x, c) = c + relu(x - c) and min(x, c) = c - relu(c - x) hold for every constant.
+
+
+def _max(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, c = args if isinstance(args[0], Ref) else args[::-1]
+    if isinstance(c, Ref):
+        return None
+    if _is_zero(c):
+        return ops.activation(b, "relu", ops.broadcast(b, x, eqn.outvars[0].aval.shape))
+    return ops.shift(b, ops.activation(b, "relu", ops.shift(b, x, -c)), c)
+
+
+def _min(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    x, c = args if isinstance(args[0], Ref) else args[::-1]
+    if isinstance(c, Ref):
+        return None
+    below = ops.activation(b, "relu", ops.shift(b, ops.negate(b, x), c))
+    return ops.shift(b, ops.negate(b, below), c)
+
+
+def _elementwise(name: str, b: Builder, eqn: Any, args: list[Any]) -> Ref:
+    return ops.activation(b, name, args[0])
+
+
+def _select(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    which = args[0]
+    return _two_slopes(b, args) if isinstance(which, Ref) else _structural(b, eqn, args)
+
+
+def _two_slopes(b: Builder, args: list[Any]) -> Ref | None:
+    """`where(x > 0, p * x, n * x)` in all its spellings; anything else is not translated.
+
+    At x = 0 both branches are 0, so strict and weak comparisons define one function.
+    """
+    which, *branches = args
+    predicate = b.node(which)
+    if predicate.kind not in ("gt", "ge", "lt", "le") or len(predicate.inputs) != 1 or len(branches) != 2:
+        return None
+    (x,) = predicate.inputs
+    if not _is_zero(predicate.consts[0]):
+        return None
+    slopes = [_slope_of(b, branch, x) for branch in branches]
+    if slopes[0] is None or slopes[1] is None:
+        return None
+    # select_n takes the second branch where the predicate holds; one trial at x = 1 tells
+    # which branch serves the positive side, however the comparison is spelt.
+    with jax.ensure_compile_time_eval():
+        holds = bool(jnp.all(predicate.apply(predicate.consts, jnp.ones(b.nodes[x].shape, b.nodes[x].dtype))))
+    neg, pos = slopes if holds else slopes[::-1]
+    return ops.activation(b, "leaky_relu", Ref(x), neg, pos)
+
+
+def _slope_of(b: Builder, branch: Any, x: int) -> Any:
+    """n if the branch is n * (node x), else None."""
+    dtype = b.nodes[x].dtype
+    if not isinstance(branch, Ref):
+        return jnp.zeros((), dtype) if _is_zero(branch) else None
+    if branch.index == x:
+        return jnp.ones((), dtype)
+    node = b.node(branch)
+    if node.kind == "scale" and node.inputs == (x,):
+        return node.consts[0]
+    return None
+
+
+def _is_float(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a constant is known to be 0 everywhere."""
+    return not isinstance(value, jax.core.Tracer) and not np.any(np.asarray(value))
+
+
+TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | None]] = MappingProxyType(
+    {
+        "add": _add,
+        "add_any": _add,
+        "sub": _sub,
+        "mul": _mul,
+        "div": _div,
+        "neg": _neg,
+        "dot_general": _dot_general,
+        "conv_general_dilated": _conv_general_dilated,
+        "jaxcert_conv": _jaxcert_conv,
+        "broadcast_in_dim": _structural,
+        "concatenate": _structural,
+        "cumsum": _structural,
+        "dynamic_slice": _structural,
+        "expand_dims": _structural,
+        "gather": _structural,
+        "pad": _structural,
+        "reduce_sum": _structural,
+        "reduce_window_sum": _structural,
+        "reshape": _structural,
+        "rev": _structural,
+        "slice": _structural,
+        "squeeze": _structural,
+        "transpose": _structural,
+        "convert_element_type": _convert,
+        "copy": _identity,
+        "copy_p": _identity,
+        "stop_gradient": _identity,
+        "max": _max,
+        "min": _min,
+        "select_n": _select,
+        "logistic": partial(_elementwise, "sigmoid"),
+        "tanh": partial(_elementwise, "tanh"),
+        "atan": partial(_elementwise, "arctan"),
+    }
+)
