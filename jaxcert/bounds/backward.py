@@ -88,6 +88,7 @@ _RECORDS = {record.name: record for record in ACTIVATIONS}
 
 
 def record_of(node: Node) -> Activation | None:
+    """The activation record of a node, None for other kinds."""
     return _RECORDS.get(node.kind)
 
 

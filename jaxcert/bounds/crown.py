@@ -22,7 +22,7 @@ from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
 from jaxcert.graph import Graph, trace
 from jaxcert.regions import Region, linear_range, minimize_linear
 from jaxcert.relax import Lines
-from jaxcert.relax.slopes import Given, Slope, adaptive, given, parallel
+from jaxcert.relax.slopes import Slope, adaptive, given, parallel
 
 
 @jax.tree_util.register_dataclass

@@ -77,7 +77,7 @@ class Ibp:
     def lower(
         self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
     ) -> jax.Array:
-        """Return lower bounds `[S]` of `coeffs @ fn(x) + offset`, the affine tail merged into coeffs `[S, *out]`."""
+        """Return lower bounds `[S]` of `coeffs @ fn(x) + offset`, the affine tail merged in."""
         graph = trace(fn, region)
         spec = specification(graph, coeffs, offset)
         return self.lower_of(graph, region, graph.output, spec)

@@ -4,6 +4,8 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcert.bounds.specification import Function
@@ -73,7 +75,7 @@ def margin_coeffs(label: ArrayLike, classes: int, dtype: jax.typing.DTypeLike) -
     return (columns == index).astype(dtype) - (columns == other[:, None]).astype(dtype)
 
 
-def is_certified(margins: jax.Array) -> jax.Array:
+def is_certified(margins: jax.Array | np.ndarray) -> jax.Array:
     """Return whether all margins along the last axis are positive and finite. NaN and inf never certify.
 
     Example:
@@ -81,9 +83,10 @@ def is_certified(margins: jax.Array) -> jax.Array:
       >>> jc.is_certified(jnp.array([[0.1, 2.0], [0.1, jnp.nan], [-1.0, 1.0]])).tolist()
       [True, False, False]
     """
-    if not isinstance(margins, jax.Array):
+    if not isinstance(margins, jax.Array | np.ndarray):
         raise InvalidInputError(
-            f"is_certified takes an array of margins, got {type(margins).__name__}: only bounds certify, estimates do not."
+            f"is_certified takes an array of margins, got {type(margins).__name__}: "
+            "only bounds certify, estimates do not."
         )
     return jnp.all(jnp.isfinite(margins) & (margins > 0), axis=-1)
 
@@ -94,6 +97,6 @@ def _label(label: ArrayLike, classes: int) -> jax.Array:
         raise InvalidInputError(
             f"label must be one integer, got shape {index.shape} of {index.dtype}: use jax.vmap for batches."
         )
-    if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < classes:
+    if not isinstance(index, Tracer) and not 0 <= int(index) < classes:
         raise InvalidInputError(f"label {int(index)} is out of range: the network has {classes} classes.")
     return index.astype(jnp.int32)

@@ -50,7 +50,8 @@ class Rules(Mapping[str, Callable[..., Any]]):
         """
         if node.kind not in self._table:
             raise UnsupportedPrimitiveError(
-                f"{engine} has no sound rule for '{node.primitive or node.kind}' at {node.where or 'an unknown line'}: "
-                f"rewrite that line, or see which engines support what with jaxcert.explain(fn, x)."
+                f"{engine} has no sound rule for '{node.primitive or node.kind}' at "
+                f"{node.where or 'an unknown line'}: rewrite that line, or see what each engine "
+                "supports with jaxcert.explain(fn, x)."
             )
         return self._table[node.kind]

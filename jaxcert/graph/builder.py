@@ -91,10 +91,12 @@ def total(b: Builder, x: Ref, y: Ref) -> Ref:
 
 
 def negate(b: Builder, x: Ref) -> Ref:
+    """-x for a bounded value."""
     return scale(b, x, jnp.asarray(-1, b.node(x).dtype))
 
 
 def broadcast(b: Builder, x: Ref, shape: tuple[int, ...]) -> Ref:
+    """x repeated along axes of size 1, or x itself where the shape is right already."""
     if b.node(x).shape == shape:
         return x
     return structural(b, "broadcast_in_dim", (x,), lambda v: jnp.broadcast_to(v, shape))
@@ -106,6 +108,7 @@ def structural(b: Builder, kind: str, inputs: tuple[Ref, ...], fn: Callable[...,
 
 
 def transpose(b: Builder, x: Ref, order: tuple[int, ...]) -> Ref:
+    """x with its axes permuted, or x itself for the identity."""
     if order == tuple(range(len(order))):
         return x
     return structural(b, "transpose", (x,), lambda v: jnp.transpose(v, order))

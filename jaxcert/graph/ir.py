@@ -18,8 +18,6 @@ STRUCTURAL = frozenset(
         "broadcast_in_dim",
         "concatenate",
         "convert_element_type",
-        "copy",
-        "copy_p",
         "cumsum",
         "dynamic_slice",
         "expand_dims",
@@ -31,9 +29,9 @@ STRUCTURAL = frozenset(
         "rev",
         "select_n",
         "slice",
-        "split",
         "squeeze",
-        "stop_gradient",
+        "stack",
+        "tile",
         "transpose",
     }
 )
@@ -43,7 +41,7 @@ AFFINE = LINEAR | {"shift"}
 
 # Kinds that only rename, repeat or pick entries, so that the interval of each entry stays exact.
 _ENTRYWISE = (STRUCTURAL - {"add", "cumsum", "reduce_sum", "reduce_window_sum"}) | {"scale", "shift"}
-_REPEATING = frozenset({"broadcast_in_dim", "gather"})
+_REPEATING = frozenset({"broadcast_in_dim", "gather", "tile"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,7 @@ def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: jax.Array | jax.Shape
 
     Example:
       >>> import jax.numpy as jnp
+    from jax.core import Tracer
       >>> [node.kind for node in trace(lambda x: jnp.maximum(2.0 * x, 0.0), jnp.ones(3)).nodes]
       ['input', 'scale', 'relu']
     """
@@ -75,7 +76,8 @@ def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: jax.Array | jax.Shape
     leaves = jax.tree_util.tree_leaves(out)
     if len(leaves) != 1 or not jax.numpy.issubdtype(leaves[0].dtype, jax.numpy.floating):
         raise InvalidInputError(
-            f"the function must return one floating-point array, got {len(leaves)} arrays: return the logits alone."
+            "the function must return one floating-point array, got "
+            f"{[f'{leaf.dtype}{list(leaf.shape)}' for leaf in leaves]}: return the logits alone."
         )
     builder = Builder()
     x_ref = builder.input(x.shape, x.dtype)
@@ -111,7 +113,9 @@ def _equation(builder: Builder, eqn: core.JaxprEqn, args: list[Any], caller: str
     builder.where, builder.primitive = caller or _where(eqn), name
     translate = TRANSLATIONS.get(name)
     value = translate(builder, eqn, args) if translate else None
-    return [value] if value is not None else _opaque(builder, eqn, args)
+    if value is None:
+        return _opaque(builder, eqn, args)
+    return value if isinstance(value, list) else [value]
 
 
 def _constant(eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
@@ -125,7 +129,7 @@ def _constant(eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
         effects=eqn.effects,
     )
     fn = core.jaxpr_as_fun(core.ClosedJaxpr(single, ()))
-    if any(isinstance(arg, jax.core.Tracer) for arg in args):
+    if any(isinstance(arg, Tracer) for arg in args):
         return list(fn(*args))
     with jax.ensure_compile_time_eval():
         return list(fn(*args))

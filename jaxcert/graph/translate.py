@@ -1,6 +1,6 @@
 """Translations of JAX primitives into nodes. Operands are `Ref` (bounded) or constants.
 
-Each function returns the value of its equation, or `None` where it does not apply (then
+Each function returns the value (or values) of its equation, or `None` where it does not apply (then
 the equation stays as an opaque node, which engines refuse). The reasons are in the section
 headings: what is linear becomes linear nodes, what is an activation is recognised by its
 structure.
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jaxcert.graph import builder as ops
 from jaxcert.graph.builder import Builder, Ref
@@ -120,6 +121,16 @@ def _structural(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     return ops.shift(b, y, evaluate(nothing, fixed))
 
 
+def _split(b: Builder, eqn: Any, args: list[Any]) -> list[Ref]:
+    (x,) = args
+    axis, start, parts = eqn.params["axis"], 0, []
+    for size in eqn.params["sizes"]:
+        part = partial(lax.slice_in_dim, start_index=start, limit_index=start + size, axis=axis)
+        parts.append(ops.structural(b, "slice", (x,), part))
+        start += size
+    return parts
+
+
 def _convert(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     """Casts between float32 and float64. Half precision would round far beyond what bounds show."""
     (x,) = args
@@ -204,10 +215,10 @@ def _is_float(dtype: Any) -> bool:
 
 def _is_zero(value: Any) -> bool:
     """Whether a constant is known to be 0 everywhere."""
-    return not isinstance(value, jax.core.Tracer) and not np.any(np.asarray(value))
+    return not isinstance(value, Tracer) and not np.any(np.asarray(value))
 
 
-TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | None]] = MappingProxyType(
+TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | list[Ref] | None]] = MappingProxyType(
     {
         "add": _add,
         "add_any": _add,
@@ -230,7 +241,10 @@ TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | None]] = Ma
         "reshape": _structural,
         "rev": _structural,
         "slice": _structural,
+        "split": _split,
         "squeeze": _structural,
+        "stack": _structural,
+        "tile": _structural,
         "transpose": _structural,
         "convert_element_type": _convert,
         "copy": _identity,

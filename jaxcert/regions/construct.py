@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcert.errors import InvalidInputError
@@ -73,7 +74,7 @@ def lp_ball(x: ArrayLike, eps: ArrayLike, norm: float, clip: Clip | None = None)
     x = _floating(x, "x")
     norm = _norm(norm)
     radius = _like(eps, x, "eps")
-    if not isinstance(radius, jax.core.Tracer) and not bool(jnp.all((radius >= 0) & (radius < jnp.inf))):
+    if not isinstance(radius, Tracer) and not bool(jnp.all((radius >= 0) & (radius < jnp.inf))):
         raise InvalidInputError(
             f"eps must be finite and >= 0, got {_worst(eps, radius)}: give the radius in input units."
         )
@@ -107,7 +108,7 @@ def box(lower: ArrayLike, upper: ArrayLike) -> Box:
     if lower.shape != upper.shape:
         raise InvalidInputError(f"lower and upper must have one shape, got {lower.shape} and {upper.shape}.")
     valid = jnp.all((lower <= upper) & jnp.isfinite(lower) & jnp.isfinite(upper))
-    if not isinstance(valid, jax.core.Tracer) and not bool(valid):
+    if not isinstance(valid, Tracer) and not bool(valid):
         raise InvalidInputError(
             "a box needs finite ends with lower <= upper everywhere: swap or mend the ends."
         )
@@ -137,20 +138,20 @@ def _norm(norm: float) -> float:
 
 
 def _require_finite(x: jax.Array, name: str) -> None:
-    if not isinstance(x, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(x))):
+    if not isinstance(x, Tracer) and not bool(jnp.all(jnp.isfinite(x))):
         raise InvalidInputError(f"{name} contains NaN or inf: clean the data before building a region.")
 
 
 def _require_inside(x: jax.Array, ends: tuple[jax.Array, jax.Array]) -> None:
     low, high = ends
-    if any(isinstance(v, jax.core.Tracer) for v in (x, low, high)):
+    if any(isinstance(v, Tracer) for v in (x, low, high)):
         return
     if not bool(jnp.all(low <= high)):
         raise InvalidInputError("clip is empty: its low end must not exceed its high end.")
     if not bool(jnp.all((low <= x) & (x <= high))):
         raise InvalidInputError(
-            f"x leaves the clip range: its values span [{float(x.min()):g}, {float(x.max()):g}] but clip allows "
-            f"[{float(low.min()):g}, {float(high.max()):g}]: scale the input or widen clip."
+            f"x leaves the clip range: its values span [{float(x.min()):g}, {float(x.max()):g}] but clip "
+            f"allows [{float(low.min()):g}, {float(high.max()):g}]: scale the input or widen clip."
         )
 
 

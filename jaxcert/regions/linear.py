@@ -24,7 +24,7 @@ from jax import lax
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions.interval import interval
-from jaxcert.regions.types import Box, LpBall, Region
+from jaxcert.regions.types import LpBall, Region
 
 _NEWTON_STEPS = 16
 
@@ -110,7 +110,8 @@ def _reach(ball: LpBall, coeffs: jax.Array) -> jax.Array:
     if ball.norm == 2.0:
         return _clipped_l2(jnp.abs(gains), _room(ball, coeffs, radius))
     raise InvalidInputError(
-        f"clip is supported for norms 1, 2 and inf, got {ball.norm:g}: drop clip (sound, looser) or change the norm."
+        f"clip is supported for norms 1, 2 and inf, got {ball.norm:g}: "
+        "drop clip (sound, looser) or change the norm."
     )
 
 

@@ -10,21 +10,22 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxcert.relax.interval import ordered, poisoned
 from jaxcert.relax.types import Activation, Lines
 
+Parameter = jax.Array | float
 
-def _fn(x: jax.Array, neg: ArrayLike, pos: ArrayLike) -> jax.Array:
+
+def _fn(x: jax.Array, neg: Parameter, pos: Parameter) -> jax.Array:
     return jnp.where(x > 0, pos * x, neg * x)
 
 
-def _derivative(x: jax.Array, neg: ArrayLike, pos: ArrayLike) -> jax.Array:
+def _derivative(x: jax.Array, neg: Parameter, pos: Parameter) -> jax.Array:
     return jnp.where(x > 0, pos, neg) + jnp.zeros_like(x)
 
 
-def _image(lower: jax.Array, upper: jax.Array, neg: ArrayLike, pos: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def _image(lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter) -> tuple[jax.Array, jax.Array]:
     # The extremes lie at the ends or, on an interval that contains it, at the kink.
     lower, upper = ordered(lower, upper)
     ends = _fn(lower, neg, pos), _fn(upper, neg, pos)
@@ -33,23 +34,23 @@ def _image(lower: jax.Array, upper: jax.Array, neg: ArrayLike, pos: ArrayLike) -
     return jnp.minimum(jnp.minimum(*ends), middle), jnp.maximum(jnp.maximum(*ends), middle)
 
 
-def _lines(lower: jax.Array, upper: jax.Array, alpha: ArrayLike, neg: ArrayLike, pos: ArrayLike) -> Lines:
+def _lines(lower: jax.Array, upper: jax.Array, alpha: Parameter, neg: Parameter, pos: Parameter) -> Lines:
     lower, upper = ordered(lower, upper)
     return _enclose(lower, upper, neg + alpha * (pos - neg) + jnp.zeros_like(lower), neg, pos)
 
 
-def _parallel(lower: jax.Array, upper: jax.Array, neg: ArrayLike, pos: ArrayLike) -> Lines:
+def _parallel(lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter) -> Lines:
     lower, upper = ordered(lower, upper)
     return _enclose(lower, upper, _chord(lower, upper, neg, pos)[0], neg, pos)
 
 
-def _adaptive(lower: jax.Array, upper: jax.Array, neg: ArrayLike, pos: ArrayLike) -> jax.Array:
+def _adaptive(lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter) -> jax.Array:
     # Least area between the lines: CROWN's choice, alpha = 1 exactly where u > -l.
     return jnp.where(upper > -lower, 1.0, 0.0).astype(lower.dtype)
 
 
 def _chord(
-    lower: jax.Array, upper: jax.Array, neg: ArrayLike, pos: ArrayLike
+    lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     unstable = (lower < 0) & (upper > 0)
     width = jnp.where(unstable, upper - lower, 1)
@@ -58,7 +59,7 @@ def _chord(
     return slope, offset, unstable
 
 
-def _enclose(lower: jax.Array, upper: jax.Array, free: jax.Array, neg: ArrayLike, pos: ArrayLike) -> Lines:
+def _enclose(lower: jax.Array, upper: jax.Array, free: jax.Array, neg: Parameter, pos: Parameter) -> Lines:
     slope, offset, unstable = _chord(lower, upper, neg, pos)
     # Written with (upper <= 0) so that l = u = 0, where both pieces agree, takes slope neg.
     stable = jnp.where(upper <= 0, neg, pos) + jnp.zeros_like(lower)

@@ -80,7 +80,8 @@ class Given:
     ) -> Lines:
         if index >= len(self.alphas):
             raise InvalidInputError(
-                f"slopes hold {len(self.alphas)} arrays but the network has more activations: give one array for each."
+                f"slopes hold {len(self.alphas)} arrays but the network has more activations: "
+                "give one array for each."
             )
         alpha = jnp.asarray(self.alphas[index])
         if alpha.shape != lower.shape:
