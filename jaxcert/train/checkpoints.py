@@ -1,11 +1,13 @@
 """Checkpoints of a run, by Orbax: atomic, the last two kept, verified when they are read.
 
-Orbax writes a checkpoint under a temporary name and renames it when it is complete, so a kill
-leaves either a whole checkpoint or none. A checkpoint also holds the sha256 of its content, so
-one that was damaged later (a truncated file, a full disk) is recognised and passed over.
+Orbax writes a checkpoint under a temporary name and renames it when it is complete. Then a list
+of its files with their sha256 is added, atomically: a checkpoint without the list was never
+finished, and one whose files do not agree with it was damaged later (a truncated file, a full
+disk). Neither is read, so nothing half-written is taken for whole.
 """
 
 import hashlib
+import json
 import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,9 +18,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxcert.errors import CheckpointError
+from jaxcert.train.run_files import write_atomically
 from jaxcert.train.state import TrainState
 
 KEPT = 2
+MANIFEST = "sha256.json"
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ class Checkpoints:
 
     def save(self, position: Position) -> None:
         """Write one checkpoint; when this returns, it is complete on disk."""
-        content = _content(position)
         step = int(position.state.step)
-        self._manager.save(step, args=ocp.args.StandardSave({"content": content, "sha256": _digest(content)}))
+        self._manager.save(step, args=ocp.args.StandardSave(_content(position)))
         self._manager.wait_until_finished()
+        folder = self._folder / str(step)
+        write_atomically(folder / MANIFEST, json.dumps(_digests(folder), indent=2) + "\n")
 
     def latest(self, like: Position) -> Position | None:
         """The newest whole checkpoint, None if there is none at all.
@@ -64,7 +69,8 @@ class Checkpoints:
         Raises:
           CheckpointError: there are checkpoints, and all are damaged.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
+        saved = sorted(self._manager.all_steps(), reverse=True)
+        steps = [step for step in saved if (self._folder / str(step) / MANIFEST).exists()]
         for step in steps:
             position = self._read(step, like)
             if position is not None:
@@ -88,18 +94,13 @@ class Checkpoints:
         self._manager.close()
 
     def _read(self, step: int, like: Position) -> Position | None:
-        content = _content(like)
-        expected = {"content": content, "sha256": _digest(content)}
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, expected)
+        if not _is_whole(self._folder / str(step)):
+            return None
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _content(like))
         try:
-            found = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        except (
-            Exception
-        ):  # Orbax and TensorStore raise many types for a damaged file; all mean the same here.
+            return _position(self._manager.restore(step, args=ocp.args.StandardRestore(abstract)))
+        except Exception:  # Orbax raises many types where the structure is another; all mean the same here.
             return None
-        if not np.array_equal(np.asarray(found["sha256"]), _digest(found["content"])):
-            return None
-        return _position(found["content"])
 
 
 def _content(position: Position) -> dict[str, Any]:
@@ -113,10 +114,18 @@ def _position(content: dict[str, Any]) -> Position:
     return Position(TrainState(**state), np.asarray(content["totals"]))
 
 
-def _digest(content: dict[str, Any]) -> np.ndarray:
-    sha = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(content):
-        array = np.asarray(leaf)
-        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return np.frombuffer(sha.digest(), np.uint8)
+def _is_whole(folder: Path) -> bool:
+    try:
+        return json.loads((folder / MANIFEST).read_text()) == _digests(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a checkpoint, by its path inside; the manifest itself apart."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.name != MANIFEST and path.suffix != ".tmp"
+    }

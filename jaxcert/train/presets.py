@@ -99,8 +99,8 @@ CIFAR10_CROWN_IBP_LANDSCAPE = TrainConfig(
     normalize=True,
     augmentation="crop-flip",
 )
-"""The CIFAR-10 network of theses/2 Figures 3.6 to 3.9 and Table 3.3 (Medium, eps 8/255), its CROWN-IBP (beta = 1).
-Augmentation and normalisation: theses/1 §3; the source of these figures does not state its own."""
+"""The CIFAR-10 network of theses/2 Figures 3.6 to 3.9 and Table 3.3 (Medium, eps 8/255), CROWN-IBP with
+beta = 1. Augmentation and normalisation: theses/1 §3; the source of these figures does not state its own."""
 
 MNIST_CROWN_IBP_L2 = TrainConfig(
     dataset="mnist",
@@ -134,8 +134,8 @@ MNIST_PGD_SCHEDULED = TrainConfig(
     attack_steps=50,
     attack_step_size=0.025,
 )
-"""PGD training with the linear budget of theses/4b §4.2 (D4): to 0.8 over 100 epochs, cut at 0.4, so 0.4 is met
-after 50. Attack: steps of 0.01 (here 0.025 eps, scaling with eps as in its public code), eps / 0.01 + 10 of them."""
+"""PGD training with the linear budget of theses/4b §4.2 (D4): to 0.8 over 100 epochs, cut at 0.4, which is
+met after 50. Attack: eps / 0.01 + 10 steps of 0.01 (here 0.025 eps: they shrink with eps, as in its code)."""
 
 MNIST_PGD_L2 = TrainConfig(
     dataset="mnist",
