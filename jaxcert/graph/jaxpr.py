@@ -8,10 +8,11 @@ depends on it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 from jax import lax
+from jax.core import Tracer
 from jax.extend import core, source_info_util
 
 from jaxcert.errors import InvalidInputError
@@ -51,7 +52,17 @@ _LIBRARIES = (
 )
 
 
-def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: jax.Array | jax.ShapeDtypeStruct) -> Graph:
+class Shaped(Protocol):
+    """Anything with a shape and a dtype: an array, a `ShapeDtypeStruct`, a region."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: Shaped) -> Graph:
     """Return the graph of a function of one example.
 
     Args:
@@ -64,7 +75,6 @@ def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: jax.Array | jax.Shape
 
     Example:
       >>> import jax.numpy as jnp
-    from jax.core import Tracer
       >>> [node.kind for node in trace(lambda x: jnp.maximum(2.0 * x, 0.0), jnp.ones(3)).nodes]
       ['input', 'scale', 'relu']
     """
@@ -120,7 +130,7 @@ def _equation(builder: Builder, eqn: core.JaxprEqn, args: list[Any], caller: str
 
 def _constant(eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
     """Evaluate an operation on constants, at once where they are concrete."""
-    invars = [core.Var(atom.aval) for atom in eqn.invars]
+    invars: list[Any] = [core.Var(atom.aval) for atom in eqn.invars]
     single = core.Jaxpr(
         constvars=(),
         invars=invars,
@@ -144,16 +154,17 @@ def _opaque(builder: Builder, eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
         return _constant(eqn, [next(bounded) if isinstance(arg, Ref) else arg for arg in args])
 
     consts = tuple(arg for arg in args if not isinstance(arg, Ref))
+    avals: list[Any] = [var.aval for var in eqn.outvars]
     return [
         builder.append(
             eqn.primitive.name,
             refs,
             lambda _, *xs, i=i: evaluate(xs)[i],
             consts,
-            var.aval.shape,
-            var.aval.dtype,
+            aval.shape,
+            aval.dtype,
         )
-        for i, var in enumerate(eqn.outvars)
+        for i, aval in enumerate(avals)
     ]
 
 
