@@ -17,7 +17,7 @@ Params = dict[str, Any]
 OUTPUTS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     name: str
     in_shape: tuple[int, ...]

@@ -16,7 +16,7 @@ from jax import lax
 Params = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """`params` are float32 as stored; `apply(params, x)` maps one NHWC image to logits."""
 

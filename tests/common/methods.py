@@ -1,0 +1,13 @@
+"""Every bounding method that the common tables run."""
+
+import jaxcert as jc
+
+IBP = {"ibp": jc.ibp()}
+BACKWARD = {
+    "fast_lin": jc.fast_lin(),
+    "crown": jc.crown(),
+    "crown_zero": jc.crown(slope=jc.slopes.zero),
+    "crown_one": jc.crown(slope=jc.slopes.one),
+    "crown_ibp": jc.crown_ibp(),
+}
+METHODS = {**IBP, **BACKWARD}

@@ -1,0 +1,120 @@
+"""Gradients, jvps and Hessian-vector products of margins against central differences, in double precision.
+
+One scalar per method; the direction moves parameters, input, radius and slopes at once, and each of
+them alone. Points are drawn at random, so kinks (measure zero) are not met within the step.
+"""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jaxcert as jc
+from tests.common.architectures import BY_NAME
+from tests.common.compiling import quick_jit
+from tests.common.regions import KINDS
+from tests.oracles import finite
+
+# Activation input shapes, for slopes given as arrays.
+SLOPED = {"dense": [(6,)], "deep": [(5,), (6,), (4,)], "conv_grouped": [(3, 3, 4), (2, 2, 4)], "mixed": None}
+TABLE = [("deep", 1), ("deep", 3), ("deep", 5), ("conv_grouped", 0), ("conv_grouped", 2), ("mixed", 1)]
+GROUPS = ("params", "center", "eps", "alphas")
+
+
+def methods(alphas):
+    found = {"ibp": jc.ibp(), "fast_lin": jc.fast_lin(), "crown": jc.crown(), "crown_ibp": jc.crown_ibp()}
+    if alphas:
+        found["given"] = jc.crown(slope=jc.slopes.given(alphas))
+    return found
+
+
+def start(name, rng):
+    """Parameters, centre, eps and slopes strictly inside their ranges."""
+    architecture = BY_NAME[name]
+    shapes = SLOPED[name] or []
+    return {
+        "params": jax.tree.map(jnp.asarray, architecture.init(rng)),
+        "center": jnp.asarray(rng.uniform(0.15, 0.85, architecture.in_shape)),
+        "eps": jnp.asarray(rng.uniform(0.1, 0.3)),
+        "alphas": [jnp.asarray(rng.uniform(0.2, 0.8, shape)) for shape in shapes],
+    }
+
+
+@cache
+def compiled(name, kind):
+    """A number per method, their jvps, and their sum's gradient and Hessian product, of one flat vector."""
+    architecture = BY_NAME[name]
+    with jax.enable_x64(True):
+        unravel = ravel_pytree(start(name, np.random.default_rng(0)))[1]
+
+    def values(flat):
+        at = unravel(flat)
+        center = at["center"]
+        parts = {"center": center, "radius": jnp.broadcast_to(at["eps"], center.shape)}
+        parts |= {"lower": jnp.zeros_like(center), "upper": jnp.ones_like(center)}
+        weights = jnp.array([1.0, -0.7])
+
+        def one(method):
+            margins = jc.margins(method, lambda x: architecture.apply(at["params"], x), kind.build(parts), 1)
+            return weights @ jnp.tanh(0.3 * margins)
+
+        return jnp.stack([one(method) for method in methods(at["alphas"]).values()])
+
+    total = lambda flat: values(flat).sum()
+    gradient = jax.grad(total)
+    product = lambda flat, v: jax.jvp(gradient, (flat,), (v,))[1]
+    slope = lambda flat, v: jax.jvp(values, (flat,), (v,))[1]
+    return quick_jit(values), quick_jit(gradient), quick_jit(slope), quick_jit(product)
+
+
+def directions(at, rng):
+    """A random direction in all variables, and in each group of variables alone."""
+    full = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), at)
+    yield "all", full
+    still = jax.tree.map(jnp.zeros_like, full)
+    for group in GROUPS:
+        if jax.tree.leaves(at[group]):
+            yield group, {**still, group: full[group]}
+
+
+@pytest.mark.parametrize(("name", "kind"), TABLE, ids=lambda v: str(KINDS[v]) if isinstance(v, int) else v)
+def test_derivatives_equal_central_differences(name, kind, x64):
+    rng = np.random.default_rng(17)
+    values, gradient, slope, product = compiled(name, KINDS[kind])
+    for _ in range(2):
+        at = start(name, rng)
+        flat = np.asarray(ravel_pytree(at)[0])
+        for group, direction in directions(at, rng):
+            v = np.asarray(ravel_pytree(direction)[0])
+            measured = finite.directional(values, flat, v)
+            assert np.asarray(slope(flat, v)) == pytest.approx(measured, rel=1e-5, abs=1e-7), group
+            assert np.asarray(gradient(flat)) @ v == pytest.approx(measured.sum(), rel=1e-5, abs=1e-7), group
+            curved = finite.hessian_vector(gradient, flat, v)
+            found = np.asarray(product(flat, v))
+            assert found == pytest.approx(curved, rel=1e-4, abs=1e-5 * np.abs(curved).max() + 1e-8), group
+            assert np.abs(measured).max() > 0
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-30, 0.2])
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[1], KINDS[2], KINDS[3], KINDS[5]], ids=str)
+def test_gradients_are_finite_at_kinks_and_zero_radius(kind, eps):
+    """All-zero networks and images put every neuron on its kink, every norm at its origin."""
+    architecture = BY_NAME["deep"]
+    at = {name: jnp.zeros(shape) for name, shape in architecture.shapes.items()}
+
+    @quick_jit
+    def slopes(params, center, eps):
+        def total(params, center, eps):
+            parts = {"center": center, "radius": jnp.broadcast_to(eps, center.shape)}
+            parts |= {"lower": jnp.zeros_like(center), "upper": jnp.ones_like(center)}
+            fn = lambda x: architecture.apply(params, x)
+            return sum(jc.margins(m, fn, kind.build(parts), 0).sum() for m in methods(()).values())
+
+        return jax.grad(total, argnums=(0, 1, 2))(params, center, eps)
+
+    for center in (jnp.zeros(4), jnp.full(4, 0.5)):
+        for leaf in jax.tree.leaves(slopes(at, center, jnp.asarray(eps))):
+            assert bool(jnp.isfinite(leaf).all())

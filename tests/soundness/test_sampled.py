@@ -1,0 +1,98 @@
+"""No point of the region may leave the bounds: every architecture, every method, every kind of region.
+
+Each draw is a whole batch of networks and regions under one compiled function. The points are random
+ones, corners, axis tips, and the minimisers of the network's linearisation at the centre.
+"""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+
+from tests.common.architectures import ARCHITECTURES, BY_NAME
+from tests.common.cases import batch
+from tests.common.compiling import quick_jit
+from tests.common.methods import BACKWARD, METHODS
+from tests.common.regions import KINDS, seeds
+from tests.oracles import linear_min, sampling
+
+COUNT, POINTS = 10, 40
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+# Every architecture once, kinds and precisions taking turns; a few of them with every kind.
+TABLE = sorted(
+    {
+        (a.name, i % len(KINDS), ("float32", "float64")[(i // len(KINDS)) % 2])
+        for i, a in enumerate(ARCHITECTURES)
+    }
+    | {(name, k, "float32") for name in ("conv_strided", "mixed") for k in range(len(KINDS))}
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "precision"), TABLE, ids=lambda v: str(KINDS[v]) if v in range(7) else v
+)
+def test_points_lie_within_the_bounds(name, kind, precision):
+    architecture, kind = BY_NAME[name], KINDS[kind]
+    with jax.enable_x64(precision == "float64"):
+        bounds_of, values_of = compiled(architecture, kind)
+
+        @given(seed=seeds())
+        def check(seed):
+            rng = np.random.default_rng(seed)
+            drawn = batch(architecture, kind, rng, COUNT, precision)
+            bounds, lines, slopes = jax.tree.map(np.asarray, bounds_of(drawn.params, drawn.parts))
+            points = np.stack([points_of(r, s, rng) for r, s in zip(drawn.regions, slopes, strict=True)])
+            shaped = points.reshape(*points.shape[:2], *architecture.in_shape)
+            values = np.asarray(values_of(drawn.params, jnp.asarray(shaped, precision)), np.float64)
+            check_bounds(bounds, values, drawn.regions, TOLERANCE[precision])
+            check_lines(lines, points, values, TOLERANCE[precision])
+
+        check()
+
+
+@cache
+def compiled(architecture, kind):
+    def everything(params, parts):
+        fn = lambda x: architecture.apply(params, x)
+        region = kind.build(parts)
+        bounds = {name: method(fn, region) for name, method in METHODS.items()}
+        lines = {name: BACKWARD[name].linear(fn, region) for name in ("crown", "crown_ibp")}
+        middle = 0.5 * (parts["lower"] + parts["upper"]) if kind.norm is None else parts["center"]
+        return bounds, lines, jax.jacobian(fn)(middle)
+
+    values_of = jax.vmap(jax.vmap(architecture.apply, (None, 0)))
+    return quick_jit(jax.vmap(everything)), quick_jit(values_of)
+
+
+def points_of(region, jacobian, rng):
+    rows = jacobian.reshape(len(jacobian), -1).astype(np.float64)
+    steered = [linear_min.minimizer(region, row) for row in np.concatenate([rows, -rows])]
+    return np.concatenate([sampling.points(region, POINTS, rng), np.array(steered)])
+
+
+def check_bounds(bounds, values, regions, tolerance):
+    loosest = bounds["ibp"]
+    scale = 1 + np.maximum(np.abs(loosest.lower), np.abs(loosest.upper))
+    fixed = np.array([(region.radius == 0).all() for region in regions])
+    for name, bound in bounds.items():
+        assert np.isfinite(bound.lower).all(), name
+        assert np.isfinite(bound.upper).all(), name
+        slack = tolerance * scale
+        assert (bound.lower[:, None] <= values + slack[:, None]).all(), name
+        assert (bound.upper[:, None] >= values - slack[:, None]).all(), name
+        # A region of one point: the bounds are the value.
+        exact = values[fixed, 0]
+        assert (np.abs(bound.lower[fixed] - exact) <= slack[fixed]).all(), name
+        assert (np.abs(bound.upper[fixed] - exact) <= slack[fixed]).all(), name
+
+
+def check_lines(lines, points, values, tolerance):
+    for name, pair in lines.items():
+        for form, sign in ((pair.lower, 1.0), (pair.upper, -1.0)):
+            coeffs = form.coeffs.reshape(*form.offset.shape, -1).astype(np.float64)
+            line = np.einsum("bon,bpn->bpo", coeffs, points) + form.offset[:, None]
+            scale = np.einsum("bon,bpn->bpo", np.abs(coeffs), np.abs(points)) + np.abs(form.offset)[:, None]
+            assert (sign * line <= sign * values + tolerance * (1 + scale + np.abs(values))).all(), name
