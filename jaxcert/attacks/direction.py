@@ -2,22 +2,24 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from jaxcert.regions import Box, LpBall, Region, interval
+from jaxcert.regions import Box, LpBall, Region
 
 
-def steepest_ascent(region: Region, x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The displacement of gauge 1 along which a function of this gradient at `x` grows fastest.
+def steepest_ascent(region: Region, x: jax.Array, gradient: jax.Array, size: ArrayLike = 1.0) -> jax.Array:
+    """The displacement of gauge `size` along which a function of this gradient at `x` grows fastest.
 
-    It maximises `<gradient, delta>` over `||delta / radius||_p <= 1`, in input units, shaped like
+    It maximises `<gradient, delta>` over `||delta / radius||_p <= size`, in input units, shaped like
     `x`; a box counts as an l_inf ball with its half-widths. With `h = radius * gradient`:
-      p = infinity: `radius * sign(h)`, where sign(0) = +1 as the source has it;
-      p = 2: `radius * h / ||h||_2`;
-      p = 1: the radius of one coordinate, that of the largest `|h|` among those that can still
-        move that way inside the region (at the end of the clip range a coordinate cannot);
-      other p: `radius * sign(h) |h|^(q-1) / || h ||_q^(q-1)`, 1/p + 1/q = 1.
+      p = infinity: `size * radius * sign(h)`, where sign(0) = +1 as the source has it;
+      p = 2: `size * radius * h / ||h||_2`;
+      p = 1: the coordinate of the largest `|h|` alone, as far as the clip range lets it move,
+        then the next one, until `size` is used up;
+      other p: `size * radius * sign(h) |h|^(q-1) / ||h||_q^(q-1)`, 1/p + 1/q = 1.
     Where the gradient is zero the displacement is 0 (p finite). NaN in the gradient counts as 0
-    and infinities as the largest number, so the result is finite. Cost: O(n).
+    and infinities as the largest number, so the result is finite. Cost: O(n), and a sort for
+    p = 1 with clipping.
 
     Source: theses/4b A1, theses/4a 1.2 (1), theses/2 A4 (2.1.4); with one radius per coordinate
     the same after the substitution `delta = radius * u`.
@@ -29,21 +31,25 @@ def steepest_ascent(region: Region, x: jax.Array, gradient: jax.Array) -> jax.Ar
     >>> steepest_ascent(ball, ball.center, jnp.array([2.0, 0.0, -1.0])).tolist()
     [0.5, 0.5, -0.5]
     """
-    if isinstance(region, Box):
-        radius, norm = 0.5 * region.upper - 0.5 * region.lower, float("inf")
-    else:
-        radius, norm = region.radius, region.norm
     gradient = jnp.nan_to_num(gradient)
-    if norm == float("inf"):
-        return radius * jnp.where(gradient < 0, -1.0, 1.0).astype(x.dtype)
-    slope = radius * _normalised(gradient)
-    if isinstance(region, LpBall) and norm == 1:
-        return radius * _top_coordinate(jnp.where(_can_move(region, x, gradient), slope, 0.0))
-    slope = _normalised(slope)
-    q = norm / (norm - 1)
-    uphill = jnp.sign(slope) * jnp.abs(slope) ** (q - 1) if norm != 2 else slope
-    length = jnp.sum(jnp.abs(uphill) ** norm) ** (1 / norm)
-    return radius * uphill / jnp.where(length > 0, length, 1.0)
+    size = jnp.asarray(size, x.dtype)
+    if isinstance(region, Box):
+        return size * (0.5 * region.upper - 0.5 * region.lower) * _sign(gradient)
+    if region.norm == float("inf"):
+        return size * region.radius * _sign(gradient)
+    slope = _normalised(region.radius * _normalised(gradient))
+    if region.norm == 1:
+        return (
+            region.radius * jnp.sign(slope) * _steepest_first(jnp.abs(slope), _room(region, x, slope), size)
+        )
+    if region.norm != 2:
+        slope = jnp.sign(slope) * jnp.abs(slope) ** (1 / (region.norm - 1))
+    length = jnp.sum(jnp.abs(slope) ** region.norm) ** (1 / region.norm)
+    return size * region.radius * slope / jnp.where(length > 0, length, 1.0)
+
+
+def _sign(gradient: jax.Array) -> jax.Array:
+    return jnp.where(gradient < 0, -1.0, 1.0).astype(gradient.dtype)
 
 
 def _normalised(v: jax.Array) -> jax.Array:
@@ -52,12 +58,18 @@ def _normalised(v: jax.Array) -> jax.Array:
     return v / jnp.where(largest > 0, largest, 1.0)
 
 
-def _can_move(ball: LpBall, x: jax.Array, gradient: jax.Array) -> jax.Array:
-    lower, upper = interval(ball)
-    return jnp.where(gradient > 0, x < upper, x > lower)
+def _room(ball: LpBall, x: jax.Array, slope: jax.Array) -> jax.Array:
+    """How many radii each coordinate can go uphill before it meets the end of the clip range."""
+    if ball.clip is None:
+        return jnp.full(x.shape, jnp.inf, x.dtype)
+    distance = jnp.where(slope > 0, ball.clip[1] - x, x - ball.clip[0])
+    return jnp.maximum(distance, 0.0) / jnp.where(ball.radius > 0, ball.radius, 1.0)
 
 
-def _top_coordinate(slope: jax.Array) -> jax.Array:
-    flat = slope.reshape(-1)
-    top = jnp.arange(flat.size) == jnp.argmax(jnp.abs(flat))
-    return jnp.where(top, jnp.sign(flat), 0.0).reshape(slope.shape)
+def _steepest_first(gain: jax.Array, room: jax.Array, size: jax.Array) -> jax.Array:
+    """The maximiser of `<gain, t>` over `0 <= t <= room`, `sum t <= size`: a fractional knapsack."""
+    order = jnp.argsort(-gain.reshape(-1))
+    limit = jnp.minimum(room.reshape(-1)[order], size)
+    before = jnp.cumsum(limit) - limit
+    taken = jnp.clip(size - before, 0.0, limit)
+    return jnp.zeros_like(limit).at[order].set(taken).reshape(gain.shape)

@@ -35,10 +35,11 @@ class Pgd:
 
     def __call__(self, fn: Network, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
         """Attack one example; see `pgd`."""
-        label = _as_label(label)
+        given, label = label, _as_label(label)
         region = jax.lax.stop_gradient(region)
         with kernels.inside_loop():
             answer = _frozen(fn, self.loss, region, label)
+            _check_range(given, answer, region)
             result = self._from_all_starts(answer, region, label, key)
         return jax.lax.stop_gradient(result)
 
@@ -59,7 +60,7 @@ class Pgd:
             (loss, logits), gradient = climb(x)
             if self.keep_best:
                 best = _better(judged(x, logits, loss, label), best, index == 0)
-            return project_scaled(region, x + step_size * steepest_ascent(region, x, gradient)), best
+            return project_scaled(region, x + steepest_ascent(region, x, gradient, step_size)), best
 
         first = self.start(region, key=key), _nothing_yet(answer, region)
         x, best = jax.lax.fori_loop(0, self.steps, step, first)
@@ -90,7 +91,8 @@ def pgd(
         after the other, so memory does not grow.
       step_size: length of a step in units of eps (of the half-width for boxes), may be traced;
         `None` means `2.5 / steps`. The works' settings: 0.25 (theses/2 A6, B.3.2; theses/4b
-        4.2), 0.2 (theses/4b 5.2), `0.01 / eps` (MNIST, theses/4b A3).
+        4.2), 0.2 (theses/4b 5.2), `0.01 / eps` (MNIST, theses/4b A3). For l_2 prefer 0.25 or
+        more: steps of total length 2.5 turn too little along the sphere. For l_1 keep them small.
       loss: the objective to climb, `(logits, label) -> scalar`, static: `cross_entropy`,
         `margin_loss`, `targeted_margin(k)` or your own.
       start: `random_start()` (the default), `center_start()` or `start_at(x)`.
@@ -106,7 +108,7 @@ def pgd(
       InvalidInputError: logits not of rank 1 or fewer than two classes, a loss that is not a
         scalar, a label that is not an integer scalar, and, where values are concrete, a label
         out of range. A traced bad label or an invalid region gives NaN loss and margin and
-        `success=True`: it counts as an error, never as robustness. A NaN answer does too.
+        `success=True`: it counts as an error, never as robustness. So does an answer that is not finite.
 
     Cost: `restarts * (steps` gradients and one forward pass`)`.
 
@@ -123,12 +125,7 @@ def pgd(
     """
     _require_count(steps, "steps")
     _require_count(restarts, "restarts")
-    if step_size is None:
-        step_size = 2.5 / steps
-    if not isinstance(step_size, jax.core.Tracer) and not (
-        np.ndim(step_size) == 0 and 0 < step_size < np.inf
-    ):
-        raise InvalidInputError(f"step_size must be a positive number in units of eps, got {step_size}.")
+    step_size = 2.5 / steps if step_size is None else _as_step(step_size)
     start = random_start() if start is None else start
     return Pgd(step_size, start, int(steps), int(restarts), loss, keep_best)
 
@@ -148,7 +145,11 @@ def _frozen(fn: Network, loss: Objective, region: Region, label: jax.Array):
         return loss(logits, label), logits
 
     logits = jax.eval_shape(lambda x: network(x, *parameters), example)
-    _check_logits(logits, label)
+    if len(logits.shape) != 1 or logits.shape[0] < 2:
+        raise InvalidInputError(
+            f"An attack needs a function that maps one example to logits [K] with K >= 2, but it returned "
+            f"shape {logits.shape}; remove the batch axis inside it and use jax.vmap outside."
+        )
     value = jax.eval_shape(lambda x: answer(x)[0], example)
     if value.shape != ():
         raise InvalidInputError(
@@ -180,19 +181,26 @@ def _as_label(label: ArrayLike) -> jax.Array:
     return label.astype(jnp.int64 if label.dtype.itemsize == 8 else jnp.int32)
 
 
-def _check_logits(logits: jax.ShapeDtypeStruct, label: jax.Array) -> None:
-    if len(logits.shape) != 1 or logits.shape[0] < 2:
+def _check_range(label: ArrayLike, answer, region: Region) -> None:
+    if isinstance(label, jax.core.Tracer):
+        return
+    _, logits = jax.eval_shape(answer, jax.ShapeDtypeStruct(region.shape, region.dtype))
+    # numpy, not jax.numpy: under jit even a constant becomes a tracer once JAX has touched it.
+    if not 0 <= int(np.asarray(label)) < logits.shape[0]:
         raise InvalidInputError(
-            f"An attack needs a function that maps one example to logits [K] with K >= 2, but it returned "
-            f"shape {logits.shape}; remove the batch axis inside it and use jax.vmap outside."
-        )
-    if not isinstance(label, jax.core.Tracer) and not 0 <= int(label) < logits.shape[0]:
-        raise InvalidInputError(
-            f"The label is {int(label)}, but the network has classes 0 to {logits.shape[0] - 1}; "
-            "check the data."
+            f"The label is {label}, but the network has classes 0 to {logits.shape[0] - 1}; check the data."
         )
 
 
 def _require_count(value: int, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InvalidInputError(f"{name} must be an integer of at least 1, got {value!r}.")
+
+
+def _as_step(step_size: ArrayLike) -> ArrayLike:
+    if isinstance(step_size, jax.core.Tracer):
+        return step_size
+    value = np.asarray(step_size)
+    if value.ndim != 0 or not 0 < value < np.inf:
+        raise InvalidInputError(f"step_size must be one positive number in units of eps, got {step_size}.")
+    return step_size

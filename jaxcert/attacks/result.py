@@ -16,9 +16,9 @@ class AttackResult:
     Attributes:
       x: the point, shaped like the input, inside the region.
       success: scalar bool, the network is wrong at `x`: the predicted class (`argmax`, the
-        smallest index among equals) is not the label, or the margin is NaN. A network that answers
-        NaN, a label that does not exist and an invalid region therefore count as errors, so
-        that bad input never makes a network look robust. `False` proves nothing.
+        smallest index among equals) is not the label, or the margin is NaN or infinite. A network
+        that answers NaN, a label that does not exist and an invalid region therefore count as
+        errors, so that bad input never makes a network look robust. `False` proves nothing.
       loss: the attack's objective at `x`, scalar.
       margin: `logits[label] - max_{j != label} logits[j]` at `x`, scalar; NaN where the
         label does not exist. An upper bound of the worst margin over the region.
@@ -35,7 +35,7 @@ def judged(x: jax.Array, logits: jax.Array, loss: jax.Array, label: jax.Array) -
     margin = -margin_loss(logits, label)
     wrong = jnp.argmax(logits).astype(label.dtype) != label
     exists = (label >= 0) & (label < logits.shape[0])
-    return AttackResult(x, wrong | jnp.isnan(margin), jnp.where(exists, loss, jnp.nan), margin)
+    return AttackResult(x, wrong | ~jnp.isfinite(margin), jnp.where(exists, loss, jnp.nan), margin)
 
 
 def worse_for_network(new: AttackResult, old: AttackResult) -> jax.Array:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import jax
 
+from jaxcert.errors import InvalidInputError
 from jaxcert.regions import Region
 from jaxcert.regions.project import project
 from jaxcert.regions.sample import sample
@@ -62,13 +63,15 @@ def random_start(scale: float = 1.0) -> RandomStart:
     """Begin at `regions.sample(region)`: uniform in the ball, then clipped (theses/4b A3, A4).
 
     `scale`, static, in (0, 1], draws from the ball shrunk by that factor: the noise of one step's
-    size that the code of theses/4b section 4.2 starts from.
+    size that the code of theses/4b section 4.2 starts from. Another scale raises InvalidInputError.
 
     >>> from jaxcert.attacks import random_start
     >>> random_start()
     RandomStart(scale=1.0)
     """
-    return RandomStart(scale)
+    if not 0 < scale <= 1:
+        raise InvalidInputError(f"scale must lie in (0, 1], got {scale}: it is a fraction of the radius.")
+    return RandomStart(float(scale))
 
 
 def start_at(x: jax.Array) -> StartAt:
