@@ -56,6 +56,7 @@ def split_inputs(kernel, size: int):
 
 
 def batch_conv(bind, operands, axes, *, groups: int, **params):
+    """x [N, S, C], K [k, C / groups, O] -> y [N, T, O], any of x and K mapped: (result, its mapped axis)."""
     (x, kernel), (x_axis, kernel_axis) = operands, axes
     if kernel_axis is None:
         x, size = merge_into_batch(x, x_axis)
@@ -69,6 +70,7 @@ def batch_conv(bind, operands, axes, *, groups: int, **params):
 
 
 def batch_conv_transpose(bind, operands, axes, *, groups: int, **params):
+    """y [N, T, O], K [k, C / groups, O] -> x [N, S, C], any of y and K mapped: (result, its mapped axis)."""
     (y, kernel), (y_axis, kernel_axis) = operands, axes
     if kernel_axis is None:
         y, size = merge_into_batch(y, y_axis)
@@ -82,6 +84,7 @@ def batch_conv_transpose(bind, operands, axes, *, groups: int, **params):
 
 
 def batch_conv_weight_grad(bind, operands, axes, *, groups: int, **params):
+    """x [N, S, C], y [N, T, O] -> K [k, C / groups, O], any of x and y mapped: (result, its mapped axis)."""
     (x, y), (x_axis, y_axis) = operands, axes
     if y_axis is None:
         x, size = merge_into_last(x, x_axis, groups)

@@ -28,9 +28,11 @@ def output_spatial(
 
 
 def check_dtypes(name: str, left, right) -> None:
+    """Raise unless both arrays have the same floating point type."""
     if left.dtype != right.dtype:
         raise InvalidInputError(
-            f"{name} needs both arguments of one dtype, got {left.dtype} and {right.dtype}: convert one of them."
+            f"{name} needs both arguments of one dtype, got {left.dtype} and {right.dtype}: "
+            "convert one of them."
         )
     if not jnp.issubdtype(left.dtype, jnp.floating):
         raise InvalidInputError(
@@ -39,6 +41,7 @@ def check_dtypes(name: str, left, right) -> None:
 
 
 def check_window(name: str, dims: int, strides, padding, dilation, groups: int) -> None:
+    """Raise unless strides, padding, dilation and groups make sense for `dims` spatial axes."""
     if dims < 1:
         raise InvalidInputError(
             f"{name} needs arrays with at least one spatial axis ([N, *spatial, C]), got {dims + 2} axes."
@@ -58,8 +61,8 @@ def check_conv(x, kernel, *, strides, padding, dilation, groups, name: str = "co
     check_dtypes(name, x, kernel)
     if len(x.shape) != len(kernel.shape):
         raise InvalidInputError(
-            f"{name} needs an input [N, *spatial, C] and a kernel [*spatial, C / groups, O] with equally many "
-            f"axes, got shapes {x.shape} and {kernel.shape}: add a batch axis or use jax.vmap."
+            f"{name} needs an input [N, *spatial, C] and a kernel [*spatial, C / groups, O] with equally "
+            f"many axes, got shapes {x.shape} and {kernel.shape}: add a batch axis or use jax.vmap."
         )
     check_window(name, len(x.shape) - 2, strides, padding, dilation, groups)
     if x.shape[-1] != kernel.shape[-2] * groups or kernel.shape[-1] % groups:
@@ -80,15 +83,15 @@ def check_transpose(y, kernel, *, input_spatial, strides, padding, dilation, gro
     check_dtypes(name, y, kernel)
     if len(y.shape) != len(kernel.shape) or len(input_spatial) != len(y.shape) - 2:
         raise InvalidInputError(
-            f"{name} needs y [N, *spatial, O], a kernel [*spatial, C / groups, O] and one input size per spatial "
-            f"axis, got shapes {y.shape}, {kernel.shape} and input sizes {input_spatial}."
+            f"{name} needs y [N, *spatial, O], a kernel [*spatial, C / groups, O] and one input size per "
+            f"spatial axis, got shapes {y.shape}, {kernel.shape} and input sizes {input_spatial}."
         )
     check_window(name, len(y.shape) - 2, strides, padding, dilation, groups)
     expected = output_spatial(input_spatial, kernel.shape[:-2], strides, padding, dilation)
     if tuple(y.shape[1:-1]) != expected or y.shape[-1] != kernel.shape[-1] or y.shape[-1] % groups:
         raise InvalidInputError(
-            f"{name} needs y of shape [N, {', '.join(map(str, expected))}, {kernel.shape[-1]}] (channels divisible "
-            f"by groups={groups}) for input sizes {input_spatial} and kernel {kernel.shape}, got {y.shape}."
+            f"{name} needs y of shape [N, {', '.join(map(str, expected))}, {kernel.shape[-1]}] (channels "
+            f"divisible by groups={groups}) for input sizes {input_spatial} and kernel {kernel.shape}, got {y.shape}."
         )
 
 

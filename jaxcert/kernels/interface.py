@@ -52,15 +52,16 @@ def conv(
     `InvalidInputError`; so do shapes that do not fit. Memory and cost are the convolution's.
 
     >>> import jax.numpy as jnp
-    >>> conv(jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1)), strides=(1, 1), padding=((0, 0), (0, 0)))[0, ..., 0]
+    >>> x, kernel = jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1))
+    >>> conv(x, kernel, strides=(1, 1), padding=((0, 0), (0, 0)))[0, ..., 0]
     Array([[4., 4.],
            [4., 4.]], dtype=float32)
     """
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     if x.ndim != kernel.ndim or x.ndim < 3:
         raise InvalidInputError(
-            f"conv needs an input [N, *spatial, C] and a kernel [*spatial, C / groups, O] with equally many axes, "
-            f"got shapes {x.shape} and {kernel.shape}: add a batch axis or use jax.vmap."
+            f"conv needs an input [N, *spatial, C] and a kernel [*spatial, C / groups, O] with equally "
+            f"many axes, got shapes {x.shape} and {kernel.shape}: add a batch axis or use jax.vmap."
         )
     window = _window(x.ndim - 2, strides, dilation, groups, precision)
     geometry.check_window(

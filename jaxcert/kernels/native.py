@@ -26,6 +26,7 @@ def conv(
     precision,
     loop_safe: bool,
 ):
+    """x [N, *S, C], kernel [*K, C / groups, O] -> [N, *T, O]."""
     del loop_safe
     return lax.conv_general_dilated(
         x,
@@ -40,11 +41,13 @@ def conv(
 
 
 def conv_transpose(y, kernel, *, input_spatial: tuple[int, ...], groups: int, **window):
+    """y [N, *T, O], kernel [*K, C / groups, O] -> x [N, *S, C]."""
     channels = kernel.shape[-2] * groups
     x = jax.ShapeDtypeStruct((y.shape[0], *input_spatial, channels), y.dtype)
     return jax.linear_transpose(lambda x: conv(x, kernel, groups=groups, **window), x)(y)[0]
 
 
 def conv_weight_grad(x, y, *, kernel_spatial: tuple[int, ...], groups: int, **window):
+    """x [N, *S, C], y [N, *T, O] -> [*K, C / groups, O]."""
     kernel = jax.ShapeDtypeStruct((*kernel_spatial, x.shape[-1] // groups, y.shape[-1]), x.dtype)
     return jax.linear_transpose(lambda kernel: conv(x, kernel, groups=groups, **window), kernel)(y)[0]
