@@ -55,7 +55,7 @@ def translation(node: Node, coeffs: jax.Array, lines: Callable[[], Lines], two_s
     """Exact: `c . (x + b) = c . x + c . b`."""
     del lines, two_sided
     offset = jnp.broadcast_to(jnp.asarray(node.consts[0], node.dtype), node.shape)
-    constant = _contract(coeffs, offset)
+    constant = (coeffs * offset[None]).sum(tuple(range(1, coeffs.ndim)))
     return Step((coeffs,), constant, constant)
 
 
@@ -63,19 +63,24 @@ def relaxed(record: Activation) -> Callable[..., Step]:
     """Sound: each entry is bounded by the line on the side its coefficient asks for."""
 
     def rule(node: Node, coeffs: jax.Array, lines: Callable[[], Lines], two_sided: bool) -> Step:
-        del node
         enclosure = Lines(*(part[None] for part in lines()))
-        negative = coeffs < 0
-        below = coeffs * jnp.where(negative, enclosure.upper_offset, enclosure.lower_offset)
-        if two_sided:
-            above = coeffs * jnp.where(negative, enclosure.lower_offset, enclosure.upper_offset)
-            return Step((coeffs * enclosure.lower_slope,), _sum(below), _sum(above))
-        return Step(
-            (coeffs * jnp.where(negative, enclosure.upper_slope, enclosure.lower_slope),), _sum(below)
-        )
+        return enclose(coeffs, enclosure, tuple(range(1, 1 + len(node.shape))), two_sided)
 
     rule.__name__ = f"relaxed_{record.name}"
     return rule
+
+
+def enclose(coeffs: jax.Array, lines: Lines, axes: tuple[int, ...], two_sided: bool) -> Step:
+    """Replace an activation by its lines: `coeffs` and the parts of `lines` broadcast; sums over `axes`.
+
+    With `two_sided` the two slopes are equal, and so are the coefficients of both bounds.
+    """
+    negative = coeffs < 0
+    below = (coeffs * jnp.where(negative, lines.upper_offset, lines.lower_offset)).sum(axes)
+    if two_sided:
+        above = (coeffs * jnp.where(negative, lines.lower_offset, lines.upper_offset)).sum(axes)
+        return Step((coeffs * lines.lower_slope,), below, above)
+    return Step((coeffs * jnp.where(negative, lines.upper_slope, lines.lower_slope),), below, below)
 
 
 CROWN_RULES = Rules(
@@ -126,11 +131,3 @@ def propagate(
         for source, part in zip(node.inputs, step.coeffs, strict=True):
             pending[source] = pending[source] + part if source in pending else part
     return Frontier(done, lower, upper)
-
-
-def _contract(coeffs: jax.Array, value: jax.Array) -> jax.Array:
-    return _sum(coeffs * value[None])
-
-
-def _sum(terms: jax.Array) -> jax.Array:
-    return terms.sum(axis=tuple(range(1, terms.ndim)))

@@ -9,17 +9,18 @@ Source: CROWN (Zhang et al. 2018); theses/4a (3.3)-(3.7), Algorithm 3.1; theses/
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
 
 from jaxcert.bounds.backward import CROWN_RULES, Frontier, propagate, record_of
 from jaxcert.bounds.ibp import Ibp, affine_range, ibp
+from jaxcert.bounds.patches import dense, patch_range, patch_start, patch_step, small
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, specification
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
-from jaxcert.graph import Graph, trace
+from jaxcert.graph import Graph, Node, trace
 from jaxcert.regions import Region, linear_range, minimize_linear
 from jaxcert.relax import Lines
 from jaxcert.relax.slopes import Slope, adaptive, given, parallel
@@ -78,14 +79,38 @@ class Crown:
         if graph.affine_in_input()[target]:
             return affine_range(graph, region, target)
         shape = graph.nodes[target].shape
-        if self.slope.shared:
-            form = self._pass(graph, target, _identity(graph, target), lines, True)
-            low, high = linear_range(region, form.coeffs[0])
-            return Bounds((low + form.lower).reshape(shape), (high + form.upper).reshape(shape))
-        below, above = self._both(graph, target, lines)
-        low = minimize_linear(region, below[0]) + below[1]
-        high = above[1] - minimize_linear(region, -above[0])
+        low, high = self._rows(graph, region, target, lines, 1.0)
+        if not self.slope.shared:
+            # An upper bound of z is minus a lower bound of -z.
+            high = -self._rows(graph, region, target, lines, -1.0)[0]
         return Bounds(low.reshape(shape), high.reshape(shape))
+
+    def _rows(
+        self, graph: Graph, region: Region, target: int, lines: dict[int, Lines], sign: float
+    ) -> tuple[jax.Array, jax.Array]:
+        """Lower bounds (and, with shared slopes, upper bounds) of `sign` times every entry of a node."""
+        shared = self.slope.shared
+        patches, index = patch_start(graph, target), target
+        if patches is None:
+            form = self._pass(graph, target, sign * _identity(graph, target), lines, shared)
+            low, high = linear_range(region, form.coeffs[0])
+            return low + form.lower, high + form.upper
+        patches = replace(patches, coeffs=sign * patches.coeffs)
+        while index and small(graph, index, patches) and self._usual(graph.nodes[index]):
+            step = patch_step(graph, index, patches, lines.__getitem__, shared)
+            if step is None:
+                break
+            patches, index = step, graph.nodes[index].inputs[0]
+        if index == 0:
+            low, high = patch_range(region, patches)
+            return low + patches.lower, high + patches.upper
+        form = self._pass(graph, index, dense(graph, index, patches), lines, shared)
+        low, high = linear_range(region, form.coeffs[0])
+        return low + form.lower + patches.lower.reshape(-1), high + form.upper + patches.upper.reshape(-1)
+
+    def _usual(self, node: Node) -> bool:
+        """Whether the rule table has the rule that the patch pass implements."""
+        return node.kind in CROWN_RULES and self.rules.get(node.kind) is CROWN_RULES[node.kind]
 
     def _both(self, graph: Graph, target: int, lines: dict[int, Lines]):
         """Coefficients and offsets of the lower and the upper linear bound of every entry."""

@@ -3,9 +3,10 @@
 Values are either `Ref`, a bounded value, or plain arrays, which are constants.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -40,11 +41,16 @@ class Builder:
         return Ref(0)
 
     def add(
-        self, kind: str, inputs: tuple[Ref, ...], apply: Callable[..., Any], consts: tuple[Any, ...] = ()
+        self,
+        kind: str,
+        inputs: tuple[Ref, ...],
+        apply: Callable[..., Any],
+        consts: tuple[Any, ...] = (),
+        params: Mapping[str, Any] = MappingProxyType({}),
     ) -> Ref:
         """Append a node; its shape and dtype come from an abstract evaluation of `apply`."""
         out = jax.eval_shape(partial(apply, consts), *self.operands(inputs))
-        return self.append(kind, inputs, apply, consts, out.shape, out.dtype)
+        return self.append(kind, inputs, apply, consts, out, params)
 
     def append(
         self,
@@ -52,13 +58,23 @@ class Builder:
         inputs: tuple[Ref, ...],
         apply: Callable[..., Any],
         consts: tuple[Any, ...],
-        shape: tuple[int, ...],
-        dtype: Any,
+        out: Any,
+        params: Mapping[str, Any] = MappingProxyType({}),
     ) -> Ref:
-        indices = tuple(ref.index for ref in inputs)
-        operands = self.operands(inputs)
+        """Append a node whose value has the shape and dtype of `out`."""
         self.nodes.append(
-            Node(kind, indices, consts, apply, shape, dtype, operands, self.where, self.primitive)
+            Node(
+                kind,
+                tuple(ref.index for ref in inputs),
+                consts,
+                apply,
+                out.shape,
+                out.dtype,
+                self.operands(inputs),
+                params,
+                self.where,
+                self.primitive,
+            )
         )
         return Ref(len(self.nodes) - 1)
 
@@ -126,13 +142,17 @@ def dot(b: Builder, x: Ref, weight: Any, dimension_numbers: Any, weight_first: b
 
 def conv(b: Builder, x: Ref, kernel: Any, strides, padding, dilation, groups: int) -> Ref:
     """NHWC convolution with an HWIO kernel, always at the highest precision."""
+    window = {
+        "strides": tuple(strides),
+        "padding": tuple((int(low), int(high)) for low, high in padding),
+        "dilation": tuple(dilation),
+        "groups": groups,
+    }
 
     def apply(c, v):
-        return kernels.conv(
-            v, c[0], strides=strides, padding=padding, dilation=dilation, groups=groups, precision=HIGHEST
-        )
+        return kernels.conv(v, c[0], **window, precision=HIGHEST)
 
-    return b.add("conv", (x,), apply, (kernel,))
+    return b.add("conv", (x,), apply, (kernel,), MappingProxyType(window))
 
 
 def activation(b: Builder, name: str, x: Ref, *params: Any) -> Ref:

@@ -7,8 +7,9 @@ primitives without a rule, which an engine refuses by name and source line.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 
@@ -56,6 +57,7 @@ class Node:
       apply: `apply(consts, *inputs) -> value`. For `LINEAR` kinds linear in the inputs.
       shape, dtype: of the value.
       operands: shape and dtype of each bounded operand.
+      params: what the operation fixes besides its constants (the geometry of a convolution).
       where: source line of the user's code.
       primitive: the JAX primitive it came from.
     """
@@ -67,6 +69,7 @@ class Node:
     shape: tuple[int, ...]
     dtype: jax.typing.DTypeLike
     operands: tuple[jax.ShapeDtypeStruct, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
     primitive: str = ""
 

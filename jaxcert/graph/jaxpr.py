@@ -154,17 +154,10 @@ def _opaque(builder: Builder, eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
         return _constant(eqn, [next(bounded) if isinstance(arg, Ref) else arg for arg in args])
 
     consts = tuple(arg for arg in args if not isinstance(arg, Ref))
-    avals: list[Any] = [var.aval for var in eqn.outvars]
+    name = eqn.primitive.name
     return [
-        builder.append(
-            eqn.primitive.name,
-            refs,
-            lambda _, *xs, i=i: evaluate(xs)[i],
-            consts,
-            aval.shape,
-            aval.dtype,
-        )
-        for i, aval in enumerate(avals)
+        builder.append(name, refs, lambda _, *xs, i=i: evaluate(xs)[i], consts, var.aval)
+        for i, var in enumerate(eqn.outvars)
     ]
 
 
