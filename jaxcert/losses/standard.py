@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxcert.errors import InvalidInputError
 
@@ -44,6 +45,6 @@ def _checked_label(label: jax.Array | int, classes: int) -> jax.Array:
         raise InvalidInputError(
             f"A label is one integer, got shape {array.shape} of {array.dtype}: use jax.vmap."
         )
-    if not isinstance(array, jax.core.Tracer) and not 0 <= int(np.asarray(array)) < classes:
+    if not isinstance(array, Tracer) and not 0 <= int(np.asarray(array)) < classes:
         raise InvalidInputError(f"Label {int(array)} is outside [0, {classes}), the classes of the logits.")
     return array

@@ -9,6 +9,7 @@ disk). Neither is read, so nothing half-written is taken for whole.
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _content(position: Position) -> dict[str, Any]:
     return {**state, "key": jax.random.key_data(position.state.key), "totals": position.totals}
 
 
-def _position(content: dict[str, Any]) -> Position:
+def _position(content: Mapping[str, Any]) -> Position:
     state = {field.name: content[field.name] for field in fields(TrainState)}
     state["key"] = jax.random.wrap_key_data(content["key"])
     return Position(TrainState(**state), np.asarray(content["totals"]))

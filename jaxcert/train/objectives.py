@@ -23,7 +23,7 @@ from jaxcert.losses import (
 )
 from jaxcert.regions import LpBall, lp_ball
 
-Apply = Callable[[Any, jax.Array], jax.Array]
+Apply = Callable[[Any, jax.Array], Any]
 
 
 @jax.tree_util.register_dataclass

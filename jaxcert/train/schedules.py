@@ -13,10 +13,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxcert.errors import ConfigError
 
-Schedule = Callable[[jax.Array | int], jax.Array]
+Schedule = Callable[[ArrayLike], jax.Array]
 Shape = Literal["linear", "geometric", "smoothed", "cosine"]
 
 # Exponent and mid-point of auto_LiRPA's smoothed schedule (theses/1 §5 [EXT]).
@@ -180,7 +181,7 @@ def _ramp(
     return value
 
 
-def _progress(step: jax.Array | int, warmup: int, rampup: int) -> jax.Array:
+def _progress(step: ArrayLike, warmup: int, rampup: int) -> jax.Array:
     elapsed = _as_float(step) - warmup
     if rampup == 0:
         return jnp.where(elapsed >= 0.0, jnp.ones_like(elapsed), jnp.zeros_like(elapsed))
@@ -196,7 +197,7 @@ def _smoothed_share(progress: jax.Array, mid: float) -> jax.Array:
     return jnp.where(progress < mid, scale * progress**n, tangent)
 
 
-def _as_float(step: jax.Array | int) -> jax.Array:
+def _as_float(step: ArrayLike) -> jax.Array:
     return jnp.asarray(step).astype(jnp.result_type(float))
 
 

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from jaxcert.train.batch_norm import clean_batch_state, running_state
 from jaxcert.train.objectives import ExampleLoss, Levels, Objective
@@ -15,7 +16,7 @@ from jaxcert.train.schedules import Schedule
 from jaxcert.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
-Step = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+Step = Callable[[TrainState, ArrayLike, ArrayLike], tuple[TrainState, Metrics]]
 Augment = Callable[..., jax.Array]
 
 AVERAGED = tuple(field.name for field in fields(ExampleLoss))
@@ -69,7 +70,8 @@ def make_step(
       Randomness is drawn from `state.key` and `state.step` only.
     """
 
-    def step(state: TrainState, images: jax.Array, labels: jax.Array) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, images: ArrayLike, labels: ArrayLike) -> tuple[TrainState, Metrics]:
+        images, labels = jnp.asarray(images), jnp.asarray(labels)
         augment_key, objective_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         if augment is not None:
             images = _augmented(augment, images, augment_key)
