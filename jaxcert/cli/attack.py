@@ -14,7 +14,7 @@ from jaxcert.cli.parse import parse
 from jaxcert.cli.runs import first_images, open_run
 from jaxcert.evaluate import Record, ThreatModel, adversarial_images
 from jaxcert.evaluate.figures import adversarial_examples
-from jaxcert.train.config import NORMS
+from jaxcert.train import NORMS
 
 SHOWN = 8
 

@@ -13,8 +13,7 @@ from jaxcert.errors import ConfigError
 from jaxcert.evaluate import Protocol, Report, evaluate, markdown_table, text_table, write_reports
 from jaxcert.evaluate.figures import errors_against_eps
 from jaxcert.evaluate.report import write_whole
-from jaxcert.train.config import TrainConfig
-from jaxcert.train.loop import fit
+from jaxcert.train import TrainConfig, fit
 
 EPS = 0.1
 RADII = (0.25 * EPS, 0.5 * EPS, 0.75 * EPS, EPS, 1.25 * EPS, 1.5 * EPS)
@@ -117,7 +116,7 @@ def _evaluated(name: str, folder: Path, options: Demo) -> list[Report]:
         methods=bounding_methods(["crown"]),
         seed=options.seed,
         batch_size=180,
-        certify_batch_size=60,
+        certify_batch_size=4,
     )
     indices = first_images(len(run.dataset.test), options.limit)
     return evaluate(run.subject(name), protocol, folder / "evaluation", indices=indices)

@@ -11,7 +11,7 @@ from jaxcert.cli.parse import parse
 from jaxcert.cli.runs import first_images, open_run
 from jaxcert.evaluate import Protocol, evaluate, text_table, write_reports
 from jaxcert.evaluate.figures import errors_against_eps
-from jaxcert.train.config import NORMS
+from jaxcert.train import NORMS
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Evaluate:
     """Use only this many test images, the first ones; None: all."""
     batch_size: int = 256
     """Images per batch of clean passes and attacks."""
-    certify_batch_size: int = 32
-    """Images per batch of bounds: smaller needs less memory."""
+    certify_batch_size: int = 8
+    """Images per batch of bounds, which need much memory: small batches stay in a CPU's cache."""
     seed: int = 0
     """Seed of the attack's random starts."""
     data_dir: Path | None = None

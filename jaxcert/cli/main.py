@@ -39,8 +39,9 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     try:
         module = importlib.import_module(COMMANDS[command][0])
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are of no use to a user.
-        warnings.showwarning = _show_warning
-        module.main(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            module.main(arguments)
     except JaxcertError as error:
         return _mistake(str(error))
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone

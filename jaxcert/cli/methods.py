@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxcert.bounds import CROWN_RULES, IBP_RULES
+from jaxcert.bounds import ENGINES
 from jaxcert.cli.parse import parse
-
-ENGINES: dict[str, Mapping[Any, Any]] = {"interval (ibp)": IBP_RULES, "backward (crown)": CROWN_RULES}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ def parse(
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
-            return tyro.cli(
+            return tyro.cli(  # pyright: ignore[reportReturnType]
                 options,
                 prog=f"jaxcert {command}",
                 args=list(argv),
@@ -45,5 +46,7 @@ def _sentence(box: str, command: str) -> str:
         if not text:
             break
         words.append(text)
-    reason = " ".join(words).rstrip(".") or "The options could not be read"
-    return f"{reason[0].upper()}{reason[1:]}: see jaxcert {command} --help."
+    # A whole configuration that is refused says by itself which of its values is wrong.
+    reason = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(words)).rstrip(".")
+    reason = (reason or "the options could not be read").replace(". ", ", ")
+    return f"{reason[0].upper()}{reason[1:]} (see jaxcert {command} --help)."

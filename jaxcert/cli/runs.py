@@ -10,8 +10,7 @@ import jax
 from jaxcert.data import Dataset, load
 from jaxcert.errors import ConfigError
 from jaxcert.evaluate import Subject, fingerprint
-from jaxcert.train.config import TrainConfig
-from jaxcert.train.runs import load_run
+from jaxcert.train import TrainConfig, load_run
 
 
 @dataclass(frozen=True)

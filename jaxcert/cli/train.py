@@ -7,9 +7,7 @@ from pathlib import Path
 
 from jaxcert.cli.parse import parse
 from jaxcert.errors import ConfigError
-from jaxcert.train.config import TrainConfig
-from jaxcert.train.loop import fit
-from jaxcert.train.presets import PRESETS
+from jaxcert.train import PRESETS, TrainConfig, fit
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def cascade(
     methods: Mapping[str, Any],
     *,
     indices: Sequence[int] | None = None,
-    batch_size: int = 64,
+    batch_size: int = 8,
     results: Callable[[str], Results] | None = None,
     progress: str = "",
 ) -> dict[str, list[Record]]:

@@ -100,7 +100,7 @@ def certified(
     method: Any,
     *,
     indices: Sequence[int] | None = None,
-    batch_size: int = 64,
+    batch_size: int = 8,
     results: Results | None = None,
     progress: str = "certified",
 ) -> list[Record]:

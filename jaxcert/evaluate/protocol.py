@@ -40,7 +40,7 @@ class Protocol:
     cascaded: bool = False
     seed: int = 0
     batch_size: int = 256
-    certify_batch_size: int = 32
+    certify_batch_size: int = 8
 
 
 @dataclass(frozen=True)
