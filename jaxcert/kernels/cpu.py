@@ -65,7 +65,7 @@ def conv(
 
 
 def _phase_kernel(kernel, strides, dilation, groups: int):
-    """The reversed sub-kernels of all phases: [*K, c, G * o] -> [*T, o, G * prod(s) * c], and the dilation left."""
+    """Reversed sub-kernels of all phases [*K, c, G * o] -> [*T, o, G * prod(s) * c]; the dilation left."""
     dims = kernel.ndim - 2
     spread = [d if s > 1 else 1 for s, d in zip(strides, dilation, strict=True)]
     spans = [(taps - 1) * d + 1 for taps, d in zip(kernel.shape[:dims], spread, strict=True)]
@@ -160,13 +160,14 @@ def weight_grad_by_dots(x, y, *, kernel_spatial, strides, padding, dilation, gro
         for length, (low, _), size in zip(reach, padding, x.shape[1:-1], strict=True)
     ]
     x = _phase_split(_pad_spatial(x, pads), phases, groups)
-    free = ((tuple(range(dims + 1)),) * 2, ((dims + 1,),) * 2)
+    pixels, group = tuple(range(dims + 1)), (dims + 1,)
+    contraction = ((pixels, pixels), (group, group))
     products = []
     for tap in product(*map(range, taps)):
         start = [t * d for t, d in zip(tap, dilation, strict=True)]
         stop = [a + (out - 1) * step + 1 for a, out, step in zip(start, outs, steps, strict=True)]
         part = lax.slice(x, (0, *start, 0, 0), (x.shape[0], *stop, *x.shape[-2:]), (1, *steps, 1, 1))
-        products.append(lax.dot_general(part, y, free, precision=precision))
+        products.append(lax.dot_general(part, y, contraction, precision=precision))
     grad = jnp.stack(products).reshape((*taps, groups, *phases, channels, y.shape[-1]))
     order = [axis for i in range(dims) for axis in (i, dims + 1 + i)]
     grad = grad.transpose((*order, 2 * dims + 1, dims, 2 * dims + 2))

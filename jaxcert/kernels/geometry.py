@@ -91,7 +91,8 @@ def check_transpose(y, kernel, *, input_spatial, strides, padding, dilation, gro
     if tuple(y.shape[1:-1]) != expected or y.shape[-1] != kernel.shape[-1] or y.shape[-1] % groups:
         raise InvalidInputError(
             f"{name} needs y of shape [N, {', '.join(map(str, expected))}, {kernel.shape[-1]}] (channels "
-            f"divisible by groups={groups}) for input sizes {input_spatial} and kernel {kernel.shape}, got {y.shape}."
+            f"divisible by groups={groups}) for input sizes {input_spatial} and "
+            f"kernel {kernel.shape}, got {y.shape}."
         )
 
 

@@ -18,6 +18,7 @@ has also `kernel_spatial`, those of K.
 from functools import partial
 
 import jax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -37,7 +38,7 @@ def _conv_shape(x, kernel, *, precision, loop_safe, **window):
     spatial = geometry.output_spatial(
         x.shape[1:-1], kernel.shape[:-2], window["strides"], window["padding"], window["dilation"]
     )
-    return jax.core.ShapedArray((x.shape[0], *spatial, kernel.shape[-1]), x.dtype)
+    return ShapedArray((x.shape[0], *spatial, kernel.shape[-1]), x.dtype)
 
 
 @conv_transpose_p.def_abstract_eval
@@ -45,14 +46,14 @@ def _conv_transpose_shape(y, kernel, *, input_spatial, precision, loop_safe, **w
     del precision, loop_safe
     geometry.check_transpose(y, kernel, input_spatial=input_spatial, **window)
     channels = kernel.shape[-2] * window["groups"]
-    return jax.core.ShapedArray((y.shape[0], *input_spatial, channels), y.dtype)
+    return ShapedArray((y.shape[0], *input_spatial, channels), y.dtype)
 
 
 @conv_weight_grad_p.def_abstract_eval
 def _conv_weight_grad_shape(x, y, *, kernel_spatial, precision, loop_safe, **window):
     del precision, loop_safe
     geometry.check_weight_grad(x, y, kernel_spatial=kernel_spatial, **window)
-    return jax.core.ShapedArray((*kernel_spatial, x.shape[-1] // window["groups"], y.shape[-1]), x.dtype)
+    return ShapedArray((*kernel_spatial, x.shape[-1] // window["groups"], y.shape[-1]), x.dtype)
 
 
 def _conv_to_x(y, x, kernel, **window):
