@@ -130,19 +130,15 @@ def _equation(builder: Builder, eqn: core.JaxprEqn, args: list[Any], caller: str
 
 def _constant(eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
     """Evaluate an operation on constants, at once where they are concrete."""
-    invars: list[Any] = [core.Var(atom.aval) for atom in eqn.invars]
-    single = core.Jaxpr(
-        constvars=(),
-        invars=invars,
-        outvars=eqn.outvars,
-        eqns=[eqn.replace(invars=invars)],
-        effects=eqn.effects,
-    )
-    fn = core.jaxpr_as_fun(core.ClosedJaxpr(single, ()))
     if any(isinstance(arg, Tracer) for arg in args):
-        return list(fn(*args))
+        return _bind(eqn, args)
     with jax.ensure_compile_time_eval():
-        return list(fn(*args))
+        return _bind(eqn, args)
+
+
+def _bind(eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
+    out = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
+    return list(out) if eqn.primitive.multiple_results else [out]
 
 
 def _opaque(builder: Builder, eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
