@@ -49,4 +49,4 @@ def _sentence(box: str, command: str) -> str:
     # A whole configuration that is refused says by itself which of its values is wrong.
     reason = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(words)).rstrip(".")
     reason = (reason or "the options could not be read").replace(". ", ", ")
-    return f"{reason[0].upper()}{reason[1:]} (see jaxcert {command} --help)."
+    return f"{reason} (see jaxcert {command} --help)."
