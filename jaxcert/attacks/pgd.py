@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcert import kernels
@@ -182,7 +183,7 @@ def _as_label(label: ArrayLike) -> jax.Array:
 
 
 def _check_range(label: ArrayLike, answer, region: Region) -> None:
-    if isinstance(label, jax.core.Tracer):
+    if isinstance(label, Tracer):
         return
     _, logits = jax.eval_shape(answer, jax.ShapeDtypeStruct(region.shape, region.dtype))
     # numpy, not jax.numpy: under jit even a constant becomes a tracer once JAX has touched it.
@@ -198,7 +199,7 @@ def _require_count(value: int, name: str) -> None:
 
 
 def _as_step(step_size: ArrayLike) -> ArrayLike:
-    if isinstance(step_size, jax.core.Tracer):
+    if isinstance(step_size, Tracer):
         return step_size
     value = np.asarray(step_size)
     if value.ndim != 0 or not 0 < value < np.inf:
