@@ -137,8 +137,8 @@ def _markdown(reports: Sequence[Report], attack: str, options: Demo) -> str:
     return f"""# One small CNN, trained four ways
 
 Network cnn-digits on scikit-learn's digits (8x8, pixels in [0, 1]), {n} test images, seed {options.seed}.
-Errors in percent. "attacked" is the error under {attack}: a lower bound of the true robust error.
-"certified" is the share of images that CROWN cannot certify: an upper bound of it.
+The attacked error is that under {attack}: a lower bound of the true robust error.
+The certified error is the share of images that CROWN cannot certify: an upper bound of it.
 
 ## At the eps of training
 

@@ -121,7 +121,7 @@ def _at_eps(
             key=jax.random.key(protocol.seed),
             indices=indices,
             batch_size=protocol.batch_size,
-            results=Results(folder / f"attacked-eps{eps:g}.jsonl", described),
+            results=Results(folder / f"attacked-{_ball(where)}.jsonl", described),
             progress=f"{subject.name}: {protocol.attack_name} at {eps:g}",
         )
     return make_report(
@@ -153,7 +153,9 @@ def _certified_at(
 
     def results(method: str) -> Results:
         stages = {"stages": list(protocol.methods)} if protocol.cascaded else {}
-        return Results(folder / f"{kind}-{method}-eps{eps:g}.jsonl", {**where, "method": method, **stages})
+        return Results(
+            folder / f"{kind}-{method}-{_ball(where)}.jsonl", {**where, "method": method, **stages}
+        )
 
     if protocol.cascaded and protocol.methods:
         return cascade(
@@ -181,3 +183,8 @@ def _certified_at(
         )
         for name, method in protocol.methods.items()
     }
+
+
+def _ball(where: Mapping[str, Any]) -> str:
+    """The ball in a file's name, such as `linf-eps0.1`."""
+    return f"l{where['norm']}-eps{where['eps']:g}"

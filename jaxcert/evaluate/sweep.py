@@ -79,7 +79,7 @@ def sweep(
     with tqdm(
         total=len(wanted), initial=len(wanted) - len(todo), desc=progress, unit="image", leave=False
     ) as bar:
-        for batch in padded_batches(images, todo, batch_size):
+        for batch in padded_batches(images, todo, min(batch_size, max(len(wanted), 1))):
             start = time.perf_counter()
             measured = measure(batch)[: batch.count]
             share = (time.perf_counter() - start) / batch.count

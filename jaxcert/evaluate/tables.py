@@ -9,9 +9,9 @@ def text_table(reports: Sequence[Report]) -> str:
     """A table with aligned columns, one line per report; errors in percent of n images.
 
     >>> print(text_table([Report("tiny", 0.1, n=100, clean=2, attacked=5, certified={"crown": 9})]))
-    network  eps    n  clean %  attacked %  crown certified %
-    -------  ---  ---  -------  ----------  -----------------
-    tiny     0.1  100     2.00        5.00               9.00
+    network  eps    n  clean error %  attacked error %  crown certified error %
+    -------  ---  ---  -------------  ----------------  -----------------------
+    tiny     0.1  100           2.00              5.00                     9.00
     """
     rows = _rows(reports)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -33,7 +33,8 @@ def methods_of(reports: Sequence[Report]) -> list[str]:
 
 def _rows(reports: Sequence[Report]) -> list[list[str]]:
     methods = methods_of(reports)
-    header = ["network", "eps", "n", "clean %", "attacked %", *[f"{name} certified %" for name in methods]]
+    measures = ["clean", "attacked", *[f"{method} certified" for method in methods]]
+    header = ["network", "eps", "n", *[f"{measure} error %" for measure in measures]]
     return [header, *[_row(report, methods) for report in reports]]
 
 

@@ -51,7 +51,7 @@ def test_evaluate_writes_table_results_report_and_figure(jaxcert, own_run):
     assert answer.out.splitlines()[0].split()[:3] == ["network", "eps", "n"]
     assert f"{report.percent(report.certified['crown']):.2f}" in answer.out
     assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
-    records = lines(out / "certified-crown-eps0.02.jsonl")
+    records = lines(out / "certified-crown-linf-eps0.02.jsonl")
     assert [record["index"] for record in records[1:]] == list(range(50))
     assert sum(not record["certified"] for record in records[1:]) == report.certified["crown"]
 
@@ -59,7 +59,7 @@ def test_evaluate_writes_table_results_report_and_figure(jaxcert, own_run):
 def test_evaluate_resumes_and_grows(jaxcert, own_run):
     out = own_run / "evaluation"
     assert jaxcert("evaluate", own_run, *LIGHT).status == 0
-    path = out / "attacked-eps0.02.jsonl"
+    path = out / "attacked-linf-eps0.02.jsonl"
     whole = path.read_text()
     report = read_reports(out / "report.json")[0]
     path.write_text(whole[: len(whole) // 2])  # as a kill leaves it
@@ -91,7 +91,7 @@ def test_cascade_reports_each_stage(jaxcert, own_run):
     for report in reports:
         assert report.certified["crown"] <= report.certified["ibp"]
         assert report.settings["cascaded"] is True
-    tried = lines(own_run / "evaluation" / "cascade-crown-eps0.03.jsonl")[1:]
+    tried = lines(own_run / "evaluation" / "cascade-crown-linf-eps0.03.jsonl")[1:]
     assert len(tried) == reports[1].certified["ibp"] - reports[1].clean
 
 

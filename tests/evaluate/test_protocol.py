@@ -42,10 +42,10 @@ def test_reports_at_every_eps_equal_the_closed_form(tmp_path):
         assert (report.attacked, report.certified) == (errors, {"ibp": errors})
         assert set(report.seconds) == {"clean", "attacked", "ibp"}
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "attacked-eps0.02.jsonl",
-        "attacked-eps0.08.jsonl",
-        "certified-ibp-eps0.02.jsonl",
-        "certified-ibp-eps0.08.jsonl",
+        "attacked-linf-eps0.02.jsonl",
+        "attacked-linf-eps0.08.jsonl",
+        "certified-ibp-linf-eps0.02.jsonl",
+        "certified-ibp-linf-eps0.08.jsonl",
         "clean.jsonl",
     ]
 

@@ -99,18 +99,18 @@ def test_a_report_read_back_is_checked(tmp_path):
 
 
 def test_text_table():
-    table = text_table([GOOD, Report("longer name", 0.25, n=1000, clean=17)])
+    table = text_table([replace(GOOD, certified={"ibp": 5}), Report("longer name", 0.25, n=1000, clean=17)])
     assert table.splitlines() == [
-        "network       eps     n  clean %  attacked %  ibp certified %  crown certified %",
-        "-----------  ----  ----  -------  ----------  ---------------  -----------------",
-        "net           0.1    10    10.00       20.00            50.00              30.00",
-        "longer name  0.25  1000     1.70           -                -                  -",
+        "network       eps     n  clean error %  attacked error %  ibp certified error %",
+        "-----------  ----  ----  -------------  ----------------  ---------------------",
+        "net           0.1    10          10.00             20.00                  50.00",
+        "longer name  0.25  1000           1.70                 -                      -",
     ]
 
 
 def test_markdown_table():
-    assert markdown_table([GOOD]).splitlines() == [
-        "| network | eps | n | clean % | attacked % | ibp certified % | crown certified % |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| net | 0.1 | 10 | 10.00 | 20.00 | 50.00 | 30.00 |",
+    assert markdown_table([replace(GOOD, certified={"crown": 3})]).splitlines() == [
+        "| network | eps | n | clean error % | attacked error % | crown certified error % |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| net | 0.1 | 10 | 10.00 | 20.00 | 30.00 |",
     ]
