@@ -1,8 +1,11 @@
 """Input sets: l_p balls with scalar or per-coordinate eps, boxes, and clipping to a range."""
 
 from jaxcert.regions.construct import box, l1_ball, l2_ball, linf_ball, lp_ball
+from jaxcert.regions.contain import contains
 from jaxcert.regions.interval import interval
 from jaxcert.regions.linear import linear_range, minimize_linear
+from jaxcert.regions.project import project
+from jaxcert.regions.sample import corner, sample
 from jaxcert.regions.scale import scaled
 from jaxcert.regions.types import Box, LpBall, Region
 
@@ -11,6 +14,8 @@ __all__ = [
     "LpBall",
     "Region",
     "box",
+    "contains",
+    "corner",
     "interval",
     "l1_ball",
     "l2_ball",
@@ -18,5 +23,7 @@ __all__ = [
     "linf_ball",
     "lp_ball",
     "minimize_linear",
+    "project",
+    "sample",
     "scaled",
 ]

@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
@@ -71,21 +72,19 @@ def lp_ball(x: ArrayLike, eps: ArrayLike, norm: float, clip: Clip | None = None)
       ...
       jaxcert.errors.InvalidInputError: eps must be finite and >= 0, got -0.1: give the radius in input units.
     """
-    x = _floating(x, "x")
     norm = _norm(norm)
-    radius = _like(eps, x, "eps")
-    if not isinstance(radius, Tracer) and not bool(jnp.all((radius >= 0) & (radius < jnp.inf))):
-        raise InvalidInputError(
-            f"eps must be finite and >= 0, got {_worst(eps, radius)}: give the radius in input units."
-        )
-    valid = jnp.all((radius >= 0) & (radius < jnp.inf)) & jnp.all(jnp.isfinite(x))
-    _require_finite(x, "x")
+    _require_radius(eps)
+    _require_finite(x)
+    if clip is not None:
+        _require_inside(x, clip)
+    center = _floating(x, "x")
+    radius = _like(eps, center, "eps")
+    valid = jnp.all((radius >= 0) & (radius < jnp.inf)) & jnp.all(jnp.isfinite(center))
     ends = None
     if clip is not None:
-        ends = _like(clip[0], x, "clip[0]"), _like(clip[1], x, "clip[1]")
-        _require_inside(x, ends)
-        valid &= jnp.all((ends[0] <= x) & (x <= ends[1]))
-    return LpBall(jnp.where(valid, x, jnp.nan), radius, ends, norm)
+        ends = _like(clip[0], center, "clip[0]"), _like(clip[1], center, "clip[1]")
+        valid &= jnp.all((ends[0] <= center) & (center <= ends[1]))
+    return LpBall(jnp.where(valid, center, jnp.nan), radius, ends, norm)
 
 
 def box(lower: ArrayLike, upper: ArrayLike) -> Box:
@@ -103,16 +102,23 @@ def box(lower: ArrayLike, upper: ArrayLike) -> Box:
       >>> jc.box(jnp.zeros(2), jnp.ones(2)).shape
       (2,)
     """
-    lower = _floating(lower, "lower")
-    upper = _floating(upper, "upper").astype(lower.dtype)
-    if lower.shape != upper.shape:
-        raise InvalidInputError(f"lower and upper must have one shape, got {lower.shape} and {upper.shape}.")
-    valid = jnp.all((lower <= upper) & jnp.isfinite(lower) & jnp.isfinite(upper))
-    if not isinstance(valid, Tracer) and not bool(valid):
+    below, above = _concrete(lower), _concrete(upper)
+    low, high = _floating(lower, "lower"), _floating(upper, "upper")
+    if low.shape != high.shape:
+        raise InvalidInputError(f"lower and upper must have one shape, got {low.shape} and {high.shape}.")
+    known = below is not None and above is not None
+    if known and not np.all((below <= above) & np.isfinite(below) & np.isfinite(above)):
         raise InvalidInputError(
             "a box needs finite ends with lower <= upper everywhere: swap or mend the ends."
         )
-    return Box(jnp.where(valid, lower, jnp.nan), jnp.where(valid, upper, jnp.nan))
+    high = high.astype(low.dtype)
+    valid = jnp.all((low <= high) & jnp.isfinite(low) & jnp.isfinite(high))
+    return Box(jnp.where(valid, low, jnp.nan), jnp.where(valid, high, jnp.nan))
+
+
+def _concrete(value: ArrayLike) -> np.ndarray | None:
+    """The value as numpy where it is known; under jit a jnp operation on it would be traced."""
+    return None if isinstance(value, Tracer) else np.asarray(value)
 
 
 def _floating(value: ArrayLike, name: str) -> jax.Array:
@@ -137,25 +143,32 @@ def _norm(norm: float) -> float:
     return float(norm)
 
 
-def _require_finite(x: jax.Array, name: str) -> None:
-    if not isinstance(x, Tracer) and not bool(jnp.all(jnp.isfinite(x))):
-        raise InvalidInputError(f"{name} contains NaN or inf: clean the data before building a region.")
-
-
-def _require_inside(x: jax.Array, ends: tuple[jax.Array, jax.Array]) -> None:
-    low, high = ends
-    if any(isinstance(v, Tracer) for v in (x, low, high)):
+def _require_radius(eps: ArrayLike) -> None:
+    radius = _concrete(eps)
+    if radius is None or np.all((radius >= 0) & (radius < np.inf)):
         return
-    if not bool(jnp.all(low <= high)):
+    got = (
+        f"{float(radius):g}"
+        if radius.ndim == 0
+        else f"an array with minimum {float(radius.min()):g} and maximum {float(radius.max()):g}"
+    )
+    raise InvalidInputError(f"eps must be finite and >= 0, got {got}: give the radius in input units.")
+
+
+def _require_finite(x: ArrayLike) -> None:
+    value = _concrete(x)
+    if value is not None and not np.all(np.isfinite(value)):
+        raise InvalidInputError("x contains NaN or inf: clean the data before building a region.")
+
+
+def _require_inside(x: ArrayLike, clip: Clip) -> None:
+    value, low, high = _concrete(x), _concrete(clip[0]), _concrete(clip[1])
+    if low is None or high is None:
+        return
+    if not np.all(low <= high):
         raise InvalidInputError("clip is empty: its low end must not exceed its high end.")
-    if not bool(jnp.all((low <= x) & (x <= high))):
+    if value is not None and not np.all((low <= value) & (value <= high)):
         raise InvalidInputError(
-            f"x leaves the clip range: its values span [{float(x.min()):g}, {float(x.max()):g}] but clip "
-            f"allows [{float(low.min()):g}, {float(high.max()):g}]: scale the input or widen clip."
+            f"x leaves the clip range: its values span [{float(value.min()):g}, {float(value.max()):g}] "
+            f"but clip allows [{float(low.min()):g}, {float(high.max()):g}]: scale the input or widen clip."
         )
-
-
-def _worst(eps: ArrayLike, radius: jax.Array) -> str:
-    if radius.ndim == 0:
-        return f"{eps}" if not isinstance(eps, jax.Array) else f"{float(eps):g}"
-    return f"an array with minimum {float(radius.min()):g} and maximum {float(radius.max()):g}"
