@@ -207,7 +207,9 @@ class _Driver:
         due = epoch % self.evaluate_epochs == 0 or epoch == self.config.epochs
         if self.evaluate is not None and due:
             end = EpochEnd(self.config, self.plan.model, state.variables, self.dataset, epoch)
-            line["evaluation"] = {name: float(value) for name, value in self.evaluate(end).items()}
+            results = {name: float(value) for name, value in self.evaluate(end).items()}
+            # JSON has no NaN; null says that there is no number.
+            line["evaluation"] = {n: value if math.isfinite(value) else None for n, value in results.items()}
         append_metrics(self.run_dir, line)
 
     def _require_finite(self, values: dict[str, float], step: int) -> None:

@@ -16,6 +16,9 @@ import pytest
 
 from jaxcert.errors import CheckpointError, ConfigError
 from jaxcert.train import DivergedError, TrainConfig, fit, load_run
+from jaxcert.train.loop import _compiled_steps, _levels
+from jaxcert.train.run_files import DataRecord
+from jaxcert.train.runs import plan
 from tests.train.killed_run import CONFIG, evaluation
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
@@ -49,13 +52,14 @@ def start_process(folder, deadly_epoch):
     )
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_gives_the_metrics_and_parameters_of_an_uninterrupted_one(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = fit(CONFIG, whole, evaluate=evaluation, log_steps=3, progress=False)
 
     # First killed from outside, wherever it is after some steps: in a step, a save or a write.
     process = start_process(broken, 0)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 200
     while not (broken / "checkpoints" / "4").is_dir() and process.poll() is None:
         assert time.monotonic() < until
         time.sleep(0.005)
@@ -66,7 +70,7 @@ def test_a_run_killed_twice_gives_the_metrics_and_parameters_of_an_uninterrupted
 
     # Then, resumed, at the end of an epoch whose steps are done and whose line is not written.
     process = start_process(broken, 5)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=200)
     assert process.returncode == -signal.SIGKILL, error.decode()[-2000:]
     assert steps_saved(broken) == [18, 19]
 
@@ -265,3 +269,27 @@ def test_the_bar_is_shown_on_standard_error_alone(run, capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "9/9" in shown.err
+
+
+def test_a_run_compiles_one_program_per_phase_that_is_long_enough():
+    config = dataclasses.replace(
+        QUICK, method="crown-ibp", epochs=8, warmup_epochs=2, rampup_epochs=2, train_examples=32 * 60
+    )
+    record = DataRecord("digits", (8, 8, 1), 10, 32 * 60, (0.3,), (0.4,), "")
+    planned = plan(config, record)
+    levels = _levels(planned, 8 * 60)
+    step_at = _compiled_steps(planned, levels)
+    # Clean while eps is 0 (the first ramp step too), CROWN-IBP on the ramp, IBP once beta is 0.
+    assert step_at(0) is step_at(120)
+    assert step_at(121) is step_at(239)
+    assert step_at(240) is step_at(479)
+    assert len({id(step_at(step)) for step in range(480)}) == 3
+    short = plan(config, dataclasses.replace(record, train_examples=64))
+    step_at = _compiled_steps(short, _levels(short, 8 * 2))
+    assert len({id(step_at(step)) for step in range(16)}) == 1
+
+
+def test_a_number_that_json_lacks_is_null_in_the_evaluation(run):
+    shutil.rmtree(run / "checkpoints" / "9")
+    fit(QUICK, run, progress=False, evaluate=lambda end: {"error": 0.5, "margin": float("nan")})
+    assert lines_of(run)[-1]["evaluation"] == {"error": 0.5, "margin": None}
