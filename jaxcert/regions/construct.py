@@ -73,16 +73,15 @@ def lp_ball(x: ArrayLike, eps: ArrayLike, norm: float, clip: Clip | None = None)
       jaxcert.errors.InvalidInputError: eps must be finite and >= 0, got -0.1: give the radius in input units.
     """
     norm = _norm(norm)
-    _require_radius(eps)
-    _require_finite(x)
-    if clip is not None:
-        _require_inside(x, clip)
     center = _floating(x, "x")
     radius = _like(eps, center, "eps")
+    _require_radius(eps)
+    _require_finite(x)
     valid = jnp.all((radius >= 0) & (radius < jnp.inf)) & jnp.all(jnp.isfinite(center))
     ends = None
     if clip is not None:
         ends = _like(clip[0], center, "clip[0]"), _like(clip[1], center, "clip[1]")
+        _require_inside(x, clip)
         valid &= jnp.all((ends[0] <= center) & (center <= ends[1]))
     return LpBall(jnp.where(valid, center, jnp.nan), radius, ends, norm)
 
@@ -106,14 +105,17 @@ def box(lower: ArrayLike, upper: ArrayLike) -> Box:
     low, high = _floating(lower, "lower"), _floating(upper, "upper")
     if low.shape != high.shape:
         raise InvalidInputError(f"lower and upper must have one shape, got {low.shape} and {high.shape}.")
-    known = below is not None and above is not None
-    if known and not np.all((below <= above) & np.isfinite(below) & np.isfinite(above)):
+    if below is not None and above is not None and not _is_box(below, above):
         raise InvalidInputError(
             "a box needs finite ends with lower <= upper everywhere: swap or mend the ends."
         )
     high = high.astype(low.dtype)
     valid = jnp.all((low <= high) & jnp.isfinite(low) & jnp.isfinite(high))
     return Box(jnp.where(valid, low, jnp.nan), jnp.where(valid, high, jnp.nan))
+
+
+def _is_box(lower: np.ndarray, upper: np.ndarray) -> bool:
+    return bool(np.all((lower <= upper) & np.isfinite(lower) & np.isfinite(upper)))
 
 
 def _concrete(value: ArrayLike) -> np.ndarray | None:
