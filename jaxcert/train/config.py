@@ -76,7 +76,7 @@ class TrainConfig:
     """Epochs at the start of the ramp (eps_start, kappa_start, beta_start)."""
 
     rampup_epochs: int = 0
-    """Epochs, after the warm-up, over which eps, kappa and beta move to their ends."""
+    """Epochs, after the warm-up, over which eps, kappa and beta move to their ends; 0 jumps to them."""
 
     ramp: Ramp = "linear"
     """Shape of the ramp; geometric needs eps_start > 0 and moves kappa and beta linearly."""
@@ -96,8 +96,8 @@ class TrainConfig:
     beta_start: float = 1.0
     """Share of CROWN-IBP against IBP bounds during the warm-up, in [0, 1] (crown-ibp)."""
 
-    beta_end: float = 0.0
-    """Share of CROWN-IBP against IBP bounds after the ramp, in [0, 1] (crown-ibp)."""
+    beta_end: float = 1.0
+    """Share of CROWN-IBP against IBP bounds after the ramp, in [0, 1]; 0 ends with pure IBP (crown-ibp)."""
 
     attack_steps: int = 10
     """Steps of the training attack (pgd)."""

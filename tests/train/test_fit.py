@@ -273,7 +273,13 @@ def test_the_bar_is_shown_on_standard_error_alone(run, capsys):
 
 def test_a_run_compiles_one_program_per_phase_that_is_long_enough():
     config = dataclasses.replace(
-        QUICK, method="crown-ibp", epochs=8, warmup_epochs=2, rampup_epochs=2, train_examples=32 * 60
+        QUICK,
+        method="crown-ibp",
+        beta_end=0.0,
+        epochs=8,
+        warmup_epochs=2,
+        rampup_epochs=2,
+        train_examples=32 * 60,
     )
     record = DataRecord("digits", (8, 8, 1), 10, 32 * 60, (0.3,), (0.4,), "")
     planned = plan(config, record)
