@@ -73,8 +73,9 @@ def main(argv: Sequence[str]) -> None:
         print(_summary(_at_training_eps(found)[0]))
         reports += found
     attack = attack_named("pgd", options.steps, options.restarts, None)[1]
+    trained_at = {name: config.eps for name, config in WAYS.items() if config.method != "standard"}
     title = "One CNN trained four ways: error on the digits test images"
-    errors_against_eps(reports, options.out / "figure.png", title=title, trained_at=EPS)
+    errors_against_eps(reports, options.out / "figure.png", title=title, trained_at=trained_at)
     write_reports(options.out / "report.json", reports)
     write_whole(options.out / "report.md", _markdown(reports, attack, options))
     print(

@@ -61,12 +61,9 @@ def main(argv: Sequence[str]) -> None:
     indices = first_images(len(run.dataset.test), options.limit)
     reports = evaluate(subject, _protocol(options, run.config.eps, run.config.norm), out, indices=indices)
     write_reports(out / "report.json", reports)
-    errors_against_eps(
-        reports,
-        out / "figure.png",
-        title=f"{subject.name}: error on {run.dataset.name}",
-        trained_at=run.config.eps,
-    )
+    trained_at = {} if run.config.method == "standard" else {subject.name: run.config.eps}
+    title = f"{subject.name}: error on {run.dataset.name}"
+    errors_against_eps(reports, out / "figure.png", title=title, trained_at=trained_at)
     print(text_table(reports))
     print(f"written: {out / 'report.json'}, {out / 'figure.png'}")
 

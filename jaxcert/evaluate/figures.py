@@ -1,7 +1,7 @@
 """Figures as PNG files. Drawn on matplotlib's Agg canvas, without a display or global state."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +16,16 @@ from jaxcert.evaluate.report import Report
 
 # Okabe and Ito's palette: distinct for the common kinds of colour blindness.
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#666666"
+INCHES_PER_LEGEND_ENTRY = 2.2
 
 
 def errors_against_eps(
-    reports: Sequence[Report], path: Path, *, title: str, trained_at: float | None = None
+    reports: Sequence[Report], path: Path, *, title: str, trained_at: Mapping[str, float] | None = None
 ) -> None:
     """Writes a PNG with one panel per network: clean, attacked and certified error against eps.
 
     The shaded band between attacked and certified error is where the true robust error lies; a thin line
-    marks the eps of training, if given.
+    marks the eps of training of the networks named in `trained_at`.
 
     Raises:
       InvalidInputError: there is no report.
@@ -32,30 +33,22 @@ def errors_against_eps(
     if not reports:
         raise InvalidInputError("A figure of errors needs at least one report, got none.")
     networks = list(dict.fromkeys(report.network for report in reports))
-    figure = Figure(figsize=(1.4 + 2.9 * len(networks), 4.2), layout="constrained")
+    width = 1.6 + 2.9 * len(networks)
+    figure = Figure(figsize=(width, 4.4), layout="constrained")
     panels = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
     for panel, network in zip(panels, networks, strict=True):
         mine = sorted((r for r in reports if r.network == network), key=lambda report: report.eps)
         _errors_panel(panel, mine)
-        if trained_at is not None:
-            panel.axvline(trained_at, color=GREY, linewidth=1, zorder=0, label="eps of training")
-        panel.set_title(network, fontsize=11)
+        if network in (trained_at or {}):
+            panel.axvline(
+                (trained_at or {})[network], color=GREY, linewidth=1, zorder=0, label="eps of training"
+            )
+        if len(networks) > 1:
+            panel.set_title(network, fontsize=11)
         panel.set_xlabel(f"eps ({_norm(reports[0])} radius, pixels in [0, 1])", fontsize=9)
     panels[0].set_ylabel("error (% of images)")
-    handles = {
-        label: handle
-        for panel in panels
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-    )
-    figure.suptitle(f"{title} (n = {_images(reports)})", fontsize=12)
+    _legend(figure, panels, columns=int(width / INCHES_PER_LEGEND_ENTRY))
+    figure.suptitle(f"{title} (n = {_images(reports)})", fontsize=12 if len(networks) > 1 else 10)
     save(figure, path)
 
 
@@ -101,6 +94,21 @@ def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     figure.savefig(partial, format="png", dpi=150)
     os.replace(partial, path)
+
+
+def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+    entries = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=min(columns, len(entries)),
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
