@@ -141,6 +141,13 @@ def conv_strided(p, x):
     return head(p, jax.nn.relu(conv(h, p["k1"], p["b1"], (2, 2), ((1, 1), (1, 1)))))
 
 
+def conv_deep(p, x):
+    """Windows stay smaller than the image all the way down, so that patch-wise passes are taken."""
+    h = jax.nn.relu(conv(x, p["k"], p["b"], padding=((1, 0), (0, 1))))
+    h = jax.nn.relu(conv(h, p["k1"], p["b1"], (2, 2), ((0, 1), (1, 0)), groups=2))
+    return head(p, jax.nn.relu(conv(h, p["k2"], p["b2"], padding=((1, 1), (0, 0)), dilation=(2, 1))))
+
+
 def conv_grouped(p, x):
     h = jax.nn.relu(conv(x, p["k"], p["b"], groups=2))
     return head(p, jax.nn.relu(conv(h, p["k1"], p["b1"], groups=4)))
@@ -254,6 +261,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("conv_valid", _IMAGE, _conv(12, k=(2, 2, 2, 3), k1=(2, 2, 3, 3)), conv_valid),
     Architecture("conv_same", _IMAGE, _conv(48, k=(3, 3, 2, 3)), conv_same),
     Architecture("conv_strided", _IMAGE, _conv(12, k=(3, 3, 2, 2), k1=(2, 3, 2, 3)), conv_strided),
+    Architecture(
+        "conv_deep", (7, 6, 2), _conv(16, k=(2, 2, 2, 2), k1=(2, 2, 1, 4), k2=(2, 2, 4, 2)), conv_deep
+    ),
     Architecture("conv_grouped", _IMAGE, _conv(16, k=(2, 2, 1, 4), k1=(2, 2, 1, 4)), conv_grouped),
     Architecture("conv_dilated", _IMAGE, _conv(8, k=(2, 3, 2, 2), k1=(2, 2, 2, 2)), conv_dilated),
     Architecture("conv_transposed", (3, 3, 2), _conv(50, k=(3, 3, 2, 2)), conv_transposed),

@@ -49,6 +49,12 @@ TWINS = {
         {"in_shape": _SHAPE, "strides": (2, 1), "padding": ((1, 0), (0, 2))},
         {"strides": (2, 2), "padding": ((1, 1), (1, 1))},
     ),
+    "conv_deep": lambda p: _convs(
+        p,
+        {"in_shape": BY_NAME["conv_deep"].in_shape, "padding": ((1, 0), (0, 1))},
+        {"strides": (2, 2), "padding": ((0, 1), (1, 0)), "groups": 2},
+        {"padding": ((1, 1), (0, 0)), "dilation": (2, 1)},
+    ),
     "conv_grouped": lambda p: _convs(p, {"in_shape": _SHAPE, "groups": 2}, {"groups": 4}),
     "conv_dilated": lambda p: _convs(
         p,

@@ -22,7 +22,8 @@ SLOPES = {
     "crown_one": crown.one,
     "fast_lin": crown.parallel,
 }
-TABLE = [(name, i) for name in ("deep", "conv_strided") for i in range(len(KINDS))] + [
+TABLE = [(name, i) for name in ("deep", "conv_deep") for i in range(len(KINDS))] + [
+    ("conv_strided", 1),
     ("affine", 3),
     ("dense", 5),
     ("skip", 1),

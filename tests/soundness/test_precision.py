@@ -41,8 +41,16 @@ def is_highest(equation) -> bool:
     return all(p == lax.Precision.HIGHEST for p in pair)
 
 
-@pytest.mark.parametrize("kind", [KINDS[1], KINDS[2], KINDS[5]], ids=str)
-@pytest.mark.parametrize("name", ["deep", "conv_residual", "global_average", "average_pool"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("deep", KINDS[2]),
+        ("conv_residual", KINDS[1]),
+        ("global_average", KINDS[5]),
+        ("conv_deep", KINDS[0]),
+    ],
+    ids=str,
+)
 def test_engines_run_at_the_highest_precision(name, kind):
     architecture = BY_NAME[name]
     drawn = batch(architecture, kind, np.random.default_rng(0), 1, "float32")
