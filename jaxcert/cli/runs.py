@@ -1,5 +1,6 @@
 """A finished run, opened for evaluation."""
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ def open_run(folder: Path, data_dir: Path | None) -> OpenedRun:
     Raises:
       CheckpointError: there is no run, or it is damaged.  DataError: the data are missing or damaged.
     """
-    config, model, variables = load_run(folder)
+    with warnings.catch_warnings(record=True) as passed_over:
+        warnings.simplefilter("always")
+        config, model, variables = load_run(folder)
+    for note in passed_over:  # of use only when a checkpoint was found; else the error says it all
+        warnings.warn(note.message, stacklevel=2)
     config = replace(config, data_dir=data_dir or config.data_dir)
     dataset = load(config.dataset, config.data_dir)
     return OpenedRun(folder, config, ModelApply(model), variables, dataset)

@@ -1,6 +1,7 @@
 """`jaxcert train`: train one network and keep everything in a run folder."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse(Train, argv, command="train", default=start)
     out = options.out or default_folder(options.training)
     fit(options.training, out)
+    print(_last_epoch(out / "metrics.jsonl"))
     print(f"run: {out}    next: jaxcert evaluate {out}")
 
 
@@ -40,6 +42,14 @@ def default_folder(config: TrainConfig) -> Path:
     """The run folder that the options name when --out does not."""
     choice = f"{config.method}-{config.norm}-{config.eps:g}"
     return Path("runs") / f"{config.dataset}-{config.model}-{choice}-seed{config.seed}"
+
+
+def _last_epoch(metrics: Path) -> str:
+    """The training errors of the last epoch, in words."""
+    epochs = [line for line in map(json.loads, metrics.read_text().splitlines()) if line["kind"] == "epoch"]
+    last = epochs[-1]
+    clean, robust = 100 * last["clean_error"], 100 * last["robust_error"]
+    return f"epoch {last['epoch']}, training images: clean error {clean:.2f} %, robust error {robust:.2f} %"
 
 
 def _starting_point(argv: Sequence[str]) -> TrainConfig:

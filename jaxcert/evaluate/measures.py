@@ -107,10 +107,21 @@ def certified(
     """Which images `method` certifies at `threat`: an upper bound of the robust error (sound).
 
     An image is certified when the lower bounds of all its margins are positive and finite.
-    `method` is a bounding method such as `jaxcert.bounds.crown()`.
+    `method` is a bounding method such as `jaxcert.bounds.crown()`. Cost and memory: those of the method on
+    `batch_size` images at once.
 
     Raises:
       InvalidInputError: eps is negative or not finite.  DataError, CheckpointError: see `clean`.
+
+    >>> import jax.numpy as jnp, numpy as np
+    >>> from jaxcert.bounds import ibp
+    >>> from jaxcert.data import make_split
+    >>> split = make_split(np.full((3, 1, 2, 1), 0.5, np.float32), np.array([0, 0, 1]))
+    >>> apply = lambda weights, x: weights @ x.reshape(-1)
+    >>> weights = jnp.array([[2.0, 0.0], [0.0, 1.0]])
+    >>> records = certified(apply, weights, split, ThreatModel(0.1), ibp())
+    >>> [record.certified for record in records]
+    [True, True, False]
     """
 
     def measure(batch: Batch) -> list[Record]:

@@ -83,6 +83,10 @@ def make_report(
       InconsistentReportError: the measures saw other images or labels, an image is certified by some
         method but misclassified or successfully attacked (the image is named), or the counts are
         out of order.
+
+    >>> right, wrong = Record(0, 3, 3, True, 1.5), Record(1, 7, 2, False, -0.5)
+    >>> make_report("tiny", eps=0.1, clean=[right, wrong]).clean
+    1
     """
     certified = certified or {}
     _check_images(network, eps, clean, attacked, certified)
