@@ -1,0 +1,224 @@
+"""Every activation record through one table: lines enclose, images are exact, gradients are right.
+
+Intervals are drawn over all scales and positions; the reference values of f are float64 numpy.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcert.relax import ACTIVATIONS
+from tests.oracles import finite
+
+REFERENCE = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "leaky_relu": lambda x, neg, pos: np.where(x > 0, pos * x, neg * x),
+    "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
+    "tanh": np.tanh,
+    "arctan": np.arctan,
+}
+CASES = [(record, case) for record in ACTIVATIONS for case in record.cases]
+IDS = [f"{record.name}{list(case) or ''}" for record, case in CASES]
+SMOOTH = [record for record in ACTIVATIONS if record.name in ("sigmoid", "tanh", "arctan")]
+POINTS = np.concatenate(
+    [np.linspace(0, 1, 201), np.geomspace(1e-9, 1e-2, 20), 1 - np.geomspace(1e-7, 1e-2, 10)]
+)
+ALPHAS = np.array([0.0, 0.1, 0.5, 0.9, 1.0])
+
+
+def intervals(precision, count=1000):
+    """Ends of all sizes: wide, tiny, huge, far from 0, l = u, l = u = 0, one end at 0, and neighbours of 0."""
+    rng = np.random.default_rng(11)
+    scale = 10.0 ** rng.uniform(-8, 3, count)
+    lower = rng.normal(size=count) * scale
+    width = 10.0 ** rng.uniform(-8, 3, count)
+    width[::10] = 0
+    upper = lower + width
+    lower[1::20], upper[1::20] = 0, width[1::20]
+    lower[2::20], upper[2::20] = -width[2::20], 0
+    special = [
+        (0, 0),
+        (-1, 1),
+        (-1e-30, 1e-30),
+        (-1e5, 1e5),
+        (-1e5, 1e-3),
+        (-1e-3, 1e5),
+        (5, 5),
+        (-5, -5),
+        (20, 21),
+    ]
+    special += [
+        (-90, -80),
+        (80, 90),
+        (-90, 90),
+        (-1e-4, 90),
+        (-90, 1e-4),
+        (0, 1e5),
+        (-1e5, 0),
+        (-3, 2.999),
+        (-2, 2),
+    ]
+    ends = np.concatenate([np.stack([lower, upper], 1), np.array(special, float)]).astype(precision)
+    return ends[:, 0], np.maximum(ends[:, 0], ends[:, 1])
+
+
+def samples(lower, upper):
+    """[points, intervals], float64, within the ends; 0 is among them wherever it is inside."""
+    low, high = lower.astype(np.float64), upper.astype(np.float64)
+    inside = low + POINTS[:, None] * (high - low)
+    return np.concatenate([np.clip(inside, low, high), np.clip(np.zeros((1, low.size)), low, high)])
+
+
+def parameters(case, precision):
+    return tuple(jnp.asarray(p, precision) for p in case)
+
+
+def worst_gap(lines, lower, upper, values, x, precision):
+    """How far the lines cross f, in units of last place of the numbers that enter."""
+    below_slope, below, above_slope, above = (np.asarray(part, np.float64) for part in lines)
+    size = np.maximum(np.abs(lower), np.abs(upper)).astype(np.float64)
+    steep = np.maximum(np.abs(below_slope), np.abs(above_slope))
+    scale = np.maximum.reduce([steep * size, np.abs(values).max(0), np.abs(below), np.abs(above)])
+    unit = np.finfo(precision).eps * scale + np.finfo(precision).tiny
+    crossing = np.maximum(below_slope * x + below - values, values - above_slope * x - above)
+    return (crossing / unit).max()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_lines_enclose_for_every_alpha_and_parallel_lines_share_their_slope(record, case, precision):
+    with jax.enable_x64(precision == "float64"):
+        params = parameters(case, precision)
+        lower, upper = intervals(precision)
+        x = samples(lower, upper)
+        values = REFERENCE[record.name](x, *(float(p) for p in params))
+
+        @jax.jit
+        def enclose(lower, upper):
+            row = lambda alpha: record.lines(lower, upper, alpha, *params)
+            chosen = record.lines(lower, upper, record.adaptive(lower, upper, *params), *params)
+            return (
+                jax.vmap(row)(jnp.asarray(ALPHAS, precision)),
+                chosen,
+                record.parallel(lower, upper, *params),
+            )
+
+        free, chosen, parallel = enclose(jnp.asarray(lower), jnp.asarray(upper))
+        rng = np.random.default_rng(0)
+        random = jax.jit(record.lines)(lower, upper, jnp.asarray(rng.random(lower.size), precision), *params)
+        assert bool(jnp.array_equal(parallel.lower_slope, parallel.upper_slope))
+        candidates = [
+            *(type(free)(*(part[i] for part in free)) for i in range(len(ALPHAS))),
+            chosen,
+            parallel,
+            random,
+        ]
+        for position, lines in enumerate(candidates):
+            assert all(np.isfinite(part).all() for part in lines)
+            assert {part.dtype for part in lines} == {jnp.dtype(precision)}
+            assert worst_gap(lines, lower, upper, values, x, precision) < 8, position
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_images_are_exact(record, case, precision):
+    with jax.enable_x64(precision == "float64"):
+        params = parameters(case, precision)
+        lower, upper = intervals(precision)
+        values = REFERENCE[record.name](samples(lower, upper), *(float(p) for p in params))
+        low, high = record.image(jnp.asarray(lower), jnp.asarray(upper), *params)
+        unit = 4 * np.finfo(precision).eps * np.abs(values).max(0) + np.finfo(precision).tiny
+        assert (np.abs(np.asarray(low, np.float64) - values.min(0)) <= unit).all()
+        assert (np.abs(np.asarray(high, np.float64) - values.max(0)) <= unit).all()
+
+
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_function_and_derivative(record, case, x64):
+    params = parameters(case, "float64")
+    x = np.array([-30.0, -3.0, -0.4, -1e-3, 2e-3, 0.7, 4.0, 25.0])
+    assert np.asarray(record.fn(jnp.asarray(x), *params)) == pytest.approx(
+        REFERENCE[record.name](x, *case), rel=1e-12, abs=1e-15
+    )
+    measured = finite.directional(lambda v: record.fn(jnp.asarray(v), *params), x, np.ones_like(x))
+    found = record.derivative(jnp.asarray(x), *params)
+    assert found.shape == x.shape
+    assert np.asarray(found) == pytest.approx(measured, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_ends_that_are_not_finite_poison_both_offsets(record, case):
+    params = parameters(case, "float32")
+    ends = [
+        (jnp.nan, 1),
+        (-1, jnp.nan),
+        (jnp.nan, jnp.nan),
+        (-jnp.inf, 1),
+        (-1, jnp.inf),
+        (-jnp.inf, -jnp.inf),
+    ]
+    ends += [(-jnp.inf, jnp.inf), (jnp.inf, jnp.inf), (jnp.nan, 0), (0, jnp.nan), (0, jnp.inf), (-1, 1)]
+    lower, upper = (jnp.array(column, jnp.float32) for column in zip(*ends, strict=True))
+    for lines in (record.lines(lower, upper, 0.5, *params), record.parallel(lower, upper, *params)):
+        assert bool(jnp.isnan(lines.lower_offset[:-1]).all())
+        assert bool(jnp.isnan(lines.upper_offset[:-1]).all())
+        assert all(bool(jnp.isfinite(part[-1])) for part in lines)
+    low, high = record.image(lower, upper, *params)
+    with_nan = jnp.isnan(lower) | jnp.isnan(upper)
+    assert bool(jnp.isnan(jnp.where(with_nan, low + high, jnp.nan)).all())
+
+
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_ends_crossed_by_rounding_are_taken_in_order(record, case):
+    params = parameters(case, "float32")
+    lower, upper = jnp.array([1.0, -1.0, 1e-7, 0.3]), jnp.array([1.0, -1.0, -1e-7, 0.2999999])
+    crossed = record.lines(lower, upper, 0.5, *params), record.lines(upper, lower, 0.5, *params)
+    for ours, theirs in zip(*crossed, strict=True):
+        assert bool(jnp.array_equal(ours, theirs))
+
+
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_gradients_of_lines_and_images_are_finite_everywhere(record, case):
+    params = parameters(case, "float32")
+    lower, upper = intervals("float32", 400)
+    ones, none = jnp.ones(lower.size), jnp.zeros(lower.size)
+
+    def pieces(lower, upper, alpha):
+        lines = [*record.lines(lower, upper, alpha, *params), *record.parallel(lower, upper, *params)]
+        return jnp.stack([*lines, *record.image(lower, upper, *params)])
+
+    @jax.jit
+    def slopes(alpha, pushes):
+        push = lambda t: jax.jvp(pieces, (jnp.asarray(lower), jnp.asarray(upper), alpha), t)[1]
+        return jax.vmap(push)(pushes)
+
+    pushes = tuple(jnp.stack(rows) for rows in ((ones, none, none), (none, ones, none), (none, none, ones)))
+    for alpha in (0.0, 0.5, 1.0):
+        found = np.asarray(slopes(jnp.full(lower.size, alpha), pushes))
+        bad = np.argwhere(~np.isfinite(found))
+        where = [(int(v), int(p), float(lower[i]), float(upper[i])) for v, p, i in bad[:5]]
+        assert not where, f"alpha {alpha}: (variable, piece, lower, upper) {where}"
+
+
+@pytest.mark.parametrize(("record", "case"), CASES, ids=IDS)
+def test_gradients_of_lines_equal_central_differences(record, case, x64):
+    params = parameters(case, "float64")
+    rng = np.random.default_rng(7)
+    lower = rng.uniform(-4, 3, 300)
+    ends = np.stack([lower, lower + rng.uniform(0.2, 4, 300)])
+
+    @jax.jit
+    def pieces(ends):
+        lines = [*record.lines(ends[0], ends[1], 0.4, *params), *record.parallel(ends[0], ends[1], *params)]
+        return jnp.stack([*lines, *record.image(ends[0], ends[1], *params)])
+
+    for direction in (np.array([[1.0], [0.0]]), np.array([[0.0], [1.0]])):
+        push = np.broadcast_to(direction, ends.shape)
+        measured = finite.directional(pieces, ends, push)
+        found = np.asarray(
+            jax.jit(lambda p: jax.jvp(pieces, (jnp.asarray(ends),), (p,))[1])(jnp.asarray(push))
+        )
+        here, ahead, behind = (np.asarray(pieces(ends + t * push)) for t in (0.0, 1e-6, -1e-6))
+        kink = np.abs(ahead - 2 * here + behind) > 1e-9
+        assert kink.mean() < 0.01
+        assert np.abs(found - measured)[~kink].max() < 1e-6
