@@ -99,5 +99,5 @@ def test_far_arguments_stay_finite_and_tight(record, far):
     slopes = jax.jit(jax.jacfwd(total, argnums=(0, 1)))(lower, upper)
     assert bool(jnp.isfinite(lines).all())
     assert all(bool(jnp.isfinite(slope).all()) for slope in slopes)
-    ends_gap = lines[:, 0] * upper + lines[:, 1] - record.fn(upper)
+    ends_gap = lines[:, 0] * upper[None] + lines[:, 1] - record.fn(upper)[None]
     assert bool((ends_gap <= 1e-5).all())
