@@ -1,4 +1,4 @@
-"""Constructors: concrete bad input raises one sentence, traced bad input poisons, good input passes unchanged."""
+"""Constructors: concrete bad input raises one sentence, traced bad input poisons, good input passes."""
 
 import math
 
@@ -132,19 +132,22 @@ def test_concrete_arrays_closed_over_by_jit_are_fine():
     upper = jax.jit(lambda eps: jc.regions.interval(jc.linf_ball(X, eps, clip=(low, high)))[1])
     assert upper(0.2).tolist() == pytest.approx([0.4, 0.7, 1.0])
     ends = jax.vmap(lambda lower: jc.box(lower, high).lower)(jnp.stack([low, low + 2]))
-    assert ends[0].tolist() == [0.0, 0.0, 0.0] and np.isnan(ends[1]).all()
+    assert ends[0].tolist() == [0.0, 0.0, 0.0]
+    assert np.isnan(ends[1]).all()
 
 
 def test_values_shapes_and_pytree():
     eps = jnp.array([0.1, 0.0, 0.2])
     region = jc.l2_ball(X, eps, clip=(0.0, 1.0))
     assert (region.shape, region.dtype, region.norm) == ((3,), jnp.float32, 2.0)
-    assert bool(jnp.array_equal(region.center, X)) and bool(jnp.array_equal(region.radius, eps))
+    assert bool(jnp.array_equal(region.center, X))
+    assert bool(jnp.array_equal(region.radius, eps))
     assert [end.shape for end in region.clip] == [(), ()]
     leaves, structure = jax.tree.flatten(region)
     assert len(leaves) == 4
     again = jax.tree.unflatten(structure, leaves)
-    assert again.norm == 2.0 and again.shape == (3,)
+    assert again.norm == 2.0
+    assert again.shape == (3,)
     assert structure != jax.tree.structure(jc.l1_ball(X, eps, clip=(0.0, 1.0))), "the norm is static"
     with pytest.raises(AttributeError):
         region.radius = eps
@@ -171,6 +174,7 @@ def test_scaled_multiplies_the_radius_under_tracing():
     region = jc.l2_ball(X, jnp.array([0.1, 0.0, 0.2]), clip=(0.0, 1.0))
     half = jax.jit(jc.regions.scaled)(region, 0.5)
     assert half.radius.tolist() == pytest.approx([0.05, 0.0, 0.1])
-    assert half.norm == 2.0 and half.clip is not None
+    assert half.norm == 2.0
+    assert half.clip is not None
     poisoned = jax.jit(lambda f: jc.regions.interval(jc.regions.scaled(region, f)))(jnp.nan)
     assert all(bool(jnp.isnan(v).any()) for v in poisoned)

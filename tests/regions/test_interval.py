@@ -36,7 +36,8 @@ def test_one_coordinate_may_use_the_whole_radius(norm):
 def test_ends_of_a_box_come_back_unchanged():
     lower, upper = jnp.array([0.1, -3.0]), jnp.array([0.1, 1e9])
     found = jc.regions.interval(jc.box(lower, upper))
-    assert found[0].tolist() == lower.tolist() and found[1].tolist() == upper.tolist()
+    assert found[0].tolist() == lower.tolist()
+    assert found[1].tolist() == upper.tolist()
 
 
 def test_gradients_of_the_ends_are_zero_where_clip_cuts():
