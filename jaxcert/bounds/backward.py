@@ -127,7 +127,12 @@ def propagate(
             continue
         rule = rules.rule(node, engine)
         step = rule(node, current, partial(lines, index), two_sided)
-        lower, upper = lower + step.lower, upper + step.upper
+        # A cast in the network makes terms of two widths; the target's is the one returned.
+        lower, upper = lower + _as(step.lower, lower), upper + _as(step.upper, upper)
         for source, part in zip(node.inputs, step.coeffs, strict=True):
             pending[source] = pending[source] + part if source in pending else part
     return Frontier(done, lower, upper)
+
+
+def _as(value: jax.Array | float, like: jax.Array) -> jax.Array:
+    return jnp.asarray(value).astype(like.dtype)

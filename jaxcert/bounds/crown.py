@@ -47,7 +47,8 @@ class Crown:
         graph = trace(fn, region)
         spec = specification(graph, coeffs, offset)
         form = self._pass(graph, graph.output, spec.coeffs, self._enclosures(graph, region), False)
-        return minimize_linear(region, form.coeffs[0]) + form.lower + spec.offset
+        least = minimize_linear(region, form.coeffs[0])
+        return least.astype(form.lower.dtype) + form.lower + spec.offset
 
     def linear(self, fn: Function, region: Region) -> LinearBounds:
         """Return linear functions of the input that enclose every output of fn over the region."""
@@ -92,9 +93,7 @@ class Crown:
         shared = self.slope.shared
         patches, index = patch_start(graph, target), target
         if patches is None:
-            form = self._pass(graph, target, sign * _identity(graph, target), lines, shared)
-            low, high = linear_range(region, form.coeffs[0])
-            return low + form.lower, high + form.upper
+            return self._concrete(graph, region, target, sign * _identity(graph, target), lines)
         patches = replace(patches, coeffs=sign * patches.coeffs)
         while index and small(graph, index, patches) and self._usual(graph.nodes[index]):
             step = patch_step(graph, index, patches, lines.__getitem__, shared)
@@ -103,10 +102,21 @@ class Crown:
             patches, index = step, graph.nodes[index].inputs[0]
         if index == 0:
             low, high = patch_range(region, patches)
-            return low + patches.lower, high + patches.upper
-        form = self._pass(graph, index, dense(graph, index, patches), lines, shared)
+        else:
+            low, high = self._concrete(graph, region, index, dense(graph, index, patches), lines)
+        shape, dtype = patches.lower.shape, patches.lower.dtype
+        return (
+            low.reshape(shape).astype(dtype) + patches.lower,
+            high.reshape(shape).astype(dtype) + patches.upper,
+        )
+
+    def _concrete(
+        self, graph: Graph, region: Region, target: int, coeffs: jax.Array, lines: dict[int, Lines]
+    ) -> tuple[jax.Array, jax.Array]:
+        """The range `[S]` of dense specifications of a node (its upper end with shared slopes only)."""
+        form = self._pass(graph, target, coeffs, lines, self.slope.shared)
         low, high = linear_range(region, form.coeffs[0])
-        return low + form.lower + patches.lower.reshape(-1), high + form.upper + patches.upper.reshape(-1)
+        return low.astype(form.lower.dtype) + form.lower, high.astype(form.upper.dtype) + form.upper
 
     def _usual(self, node: Node) -> bool:
         """Whether the rule table has the rule that the patch pass implements."""
@@ -145,7 +155,7 @@ def crown(
 
     Sound for every region and every slope. Neither always tighter nor looser than IBP.
     Cost: one backward pass per activation layer with as many rows as the layer has neurons,
-    so memory grows as neurons x widest layer; see `map_examples` for chunking a batch.
+    so memory grows as neurons x widest layer: pass a batch in chunks, `jax.lax.map(..., batch_size=)`.
 
     Args:
       slope: the free line of each relaxation: `slopes.adaptive`, `parallel`, `zero`, `one`,

@@ -93,7 +93,7 @@ class Ibp:
         ranges = self.ranges(graph, region, tuple(index for index in tail.coeffs if index))
         for index, part in tail.coeffs.items():
             over = region if index == 0 else Box(ranges[index].lower, ranges[index].upper)
-            value = value + minimize_linear(over, part)
+            value = value + minimize_linear(over, part).astype(value.dtype)
         return value
 
     def ranges(self, graph: Graph, region: Region, targets: tuple[int, ...]) -> dict[int, Bounds]:
@@ -107,9 +107,9 @@ class Ibp:
         node = graph.nodes[index]
         if index == 0:
             return Bounds(*interval(region))
-        if all(i in known for i in node.inputs):
-            return self.rules.rule(node, NAME)(node, *(known[i] for i in node.inputs))
-        return affine_range(graph, region, index)
+        if not _is_box(region) and graph.affine_in_input()[index]:
+            return affine_range(graph, region, index)
+        return self.rules.rule(node, NAME)(node, *(known[i] for i in node.inputs))
 
 
 def ibp(rules: Rules = IBP_RULES) -> Ibp:
@@ -148,18 +148,22 @@ def affine_range(graph: Graph, region: Region, index: int) -> Bounds:
         graph, index, identity, lines=_no_lines, stop=lambda _: False, rules=CROWN_RULES, engine=NAME
     )
     low, high = linear_range(region, rows.coeffs[0])
-    return Bounds((low + rows.lower).reshape(node.shape), (high + rows.lower).reshape(node.shape))
+    low, high = low.astype(node.dtype) + rows.lower, high.astype(node.dtype) + rows.lower
+    return Bounds(low.reshape(node.shape), high.reshape(node.shape))
 
 
 def _needed(graph: Graph, region: Region, targets: tuple[int, ...]) -> list[int]:
     """The nodes to bound, in order. In an l_p ball, exact affine values hide what is before them."""
-    box = isinstance(region, Box) or region.norm == float("inf")
-    affine = graph.affine_in_input()
+    box, affine = _is_box(region), graph.affine_in_input()
     needed = set(targets)
     for index in range(graph.output, 0, -1):
         if index in needed and (box or not affine[index]):
             needed.update(graph.nodes[index].inputs)
     return sorted(needed)
+
+
+def _is_box(region: Region) -> bool:
+    return isinstance(region, Box) or region.norm == float("inf")
 
 
 def _no_lines(index: int):

@@ -60,8 +60,7 @@ def margins(method: Method, fn: Function, region: Region, label: ArrayLike) -> j
             "use jax.vmap for batches."
         )
     classes = graph.out_shape[0]
-    index = _label(label, classes)
-    valid = (index >= 0) & (index < classes)
+    index, valid = _label(label, classes)
     dtype = graph.nodes[graph.output].dtype
     return jnp.where(valid, method.lower(graph, region, margin_coeffs(index, classes, dtype)), jnp.nan)
 
@@ -91,12 +90,15 @@ def is_certified(margins: jax.Array | np.ndarray) -> jax.Array:
     return jnp.all(jnp.isfinite(margins) & (margins > 0), axis=-1)
 
 
-def _label(label: ArrayLike, classes: int) -> jax.Array:
+def _label(label: ArrayLike, classes: int) -> tuple[jax.Array, jax.Array]:
+    """The label as int32, and whether it is in range (asked before a wide integer is narrowed)."""
     index = jnp.asarray(label)
     if not jnp.issubdtype(index.dtype, jnp.integer) or index.shape != ():
         raise InvalidInputError(
             f"label must be one integer, got shape {index.shape} of {index.dtype}: use jax.vmap for batches."
         )
-    if not isinstance(index, Tracer) and not 0 <= int(index) < classes:
-        raise InvalidInputError(f"label {int(index)} is out of range: the network has {classes} classes.")
-    return index.astype(jnp.int32)
+    if not isinstance(label, Tracer) and not 0 <= int(np.asarray(label)) < classes:
+        raise InvalidInputError(f"label {label} is out of range: the network has {classes} classes.")
+    wide = index.astype(jnp.int32) if index.dtype.itemsize < 4 else index
+    valid = (wide >= 0) & (wide < classes)
+    return jnp.where(valid, wide, 0).astype(jnp.int32), valid

@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from jaxcert.relax import ACTIVATIONS
+
 STRUCTURAL = frozenset(
     {
         "add",
@@ -43,6 +45,16 @@ AFFINE = LINEAR | {"shift"}
 # Kinds that only rename, repeat or pick entries, so that the interval of each entry stays exact.
 _ENTRYWISE = (STRUCTURAL - {"add", "cumsum", "reduce_sum", "reduce_window_sum"}) | {"scale", "shift"}
 _REPEATING = frozenset({"broadcast_in_dim", "gather", "tile"})
+
+
+def opaque_kind(primitive: str) -> str:
+    """The kind of a node without a translation: its primitive's name, unless that names a known kind.
+
+    A cast to integers is no linear "convert_element_type": what was not translated must never
+    meet the rule of what was.
+    """
+    known = AFFINE | {record.name for record in ACTIVATIONS} | {"input"}
+    return f"untranslated {primitive}" if primitive in known else primitive
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from jax.extend import core, source_info_util
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph.builder import Builder, Ref
-from jaxcert.graph.ir import Graph
+from jaxcert.graph.ir import Graph, opaque_kind
 from jaxcert.graph.translate import TRANSLATIONS
 
 _CALLS = frozenset(
@@ -86,7 +86,7 @@ def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: Shaped) -> Graph:
     leaves = jax.tree_util.tree_leaves(out)
     if len(leaves) != 1 or not jax.numpy.issubdtype(leaves[0].dtype, jax.numpy.floating):
         raise InvalidInputError(
-            "the function must return one floating-point array, got "
+            "the function must return one array of floating-point numbers, got "
             f"{[f'{leaf.dtype}{list(leaf.shape)}' for leaf in leaves]}: return the logits alone."
         )
     builder = Builder()
@@ -150,9 +150,9 @@ def _opaque(builder: Builder, eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
         return _constant(eqn, [next(bounded) if isinstance(arg, Ref) else arg for arg in args])
 
     consts = tuple(arg for arg in args if not isinstance(arg, Ref))
-    name = eqn.primitive.name
+    kind = opaque_kind(eqn.primitive.name)
     return [
-        builder.append(name, refs, lambda _, *xs, i=i: evaluate(xs)[i], consts, var.aval)
+        builder.append(kind, refs, lambda _, *xs, i=i: evaluate(xs)[i], consts, var.aval)
         for i, var in enumerate(eqn.outvars)
     ]
 

@@ -135,9 +135,11 @@ def _convert(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     """Casts between float32 and float64. Half precision would round far beyond what bounds show."""
     (x,) = args
     old, new = jnp.dtype(b.node(x).dtype), jnp.dtype(eqn.params["new_dtype"])
-    if not (_is_float(old) and _is_float(new)) or jnp.finfo(new).bits < min(32, jnp.finfo(old).bits):
+    if new == old:
+        return x
+    if not (_is_float(old) and _is_float(new)) or jnp.finfo(new).bits < 32:
         return None
-    return x if new == old else ops.structural(b, "convert_element_type", (x,), lambda v: v.astype(new))
+    return ops.structural(b, "convert_element_type", (x,), lambda v: v.astype(new))
 
 
 def _identity(b: Builder, eqn: Any, args: list[Any]) -> Ref:

@@ -138,7 +138,9 @@ def _dual_norm(gains: jax.Array, norm: float) -> jax.Array:
     unit = jnp.where(largest > 0, largest, 1)
     ratio = size / unit[..., None]
     power = norm / (norm - 1.0)
-    total = jnp.sum(ratio**power if norm != 2.0 else ratio * ratio, axis=-1)
+    moving = ratio > 0
+    powers = jnp.where(moving, jnp.where(moving, ratio, 1) ** power, ratio)
+    total = jnp.sum(powers if norm != 2.0 else ratio * ratio, axis=-1)
     root = jnp.sqrt(_positive(total)) if norm == 2.0 else _positive(total) ** (1.0 / power)
     return jnp.where(total > 0, unit * root, unit * total)
 

@@ -3,7 +3,7 @@
 On an interval that contains 0, f is convex when pos >= neg and concave otherwise. One
 line is the chord, the other passes through the origin with a slope between neg and pos:
 `s = neg + alpha (pos - neg)`. The chord has slope `k = (pos u - neg l) / (u - l)` and
-offset `neg l - k l = (neg - pos) l u / (u - l)`. Source: theses/4a (3.4), theses/1 (2.15).
+offset `(neg - k) l = (pos - k) u`. Source: theses/4a (3.4), theses/1 (2.15).
 """
 
 from functools import partial
@@ -49,21 +49,25 @@ def _adaptive(lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter
     return jnp.where(upper > -lower, 1.0, 0.0).astype(lower.dtype)
 
 
-def _chord(
-    lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _chord(lower: jax.Array, upper: jax.Array, neg: Parameter, pos: Parameter) -> tuple[jax.Array, jax.Array]:
+    """The slope of the chord, and whether the interval has the kink inside.
+
+    Below the square root of the smallest number the derivative of the quotient overflows;
+    any slope between neg and pos serves there, as the offset is found from the ends.
+    """
     unstable = (lower < 0) & (upper > 0)
-    width = jnp.where(unstable, upper - lower, 1)
-    slope = (pos * upper - neg * lower) / width
-    offset = (neg - pos) * lower * (upper / width)
-    return slope, offset, unstable
+    wide = unstable & (upper - lower > 4 * float(jnp.finfo(lower.dtype).tiny) ** 0.5)
+    quotient = (pos * upper - neg * lower) / jnp.where(wide, upper - lower, 1)
+    return jnp.where(wide, quotient, 0.5 * (neg + pos)), unstable
 
 
 def _enclose(lower: jax.Array, upper: jax.Array, free: jax.Array, neg: Parameter, pos: Parameter) -> Lines:
-    slope, offset, unstable = _chord(lower, upper, neg, pos)
+    slope, unstable = _chord(lower, upper, neg, pos)
     # Written with (upper <= 0) so that l = u = 0, where both pieces agree, takes slope neg.
     stable = jnp.where(upper <= 0, neg, pos) + jnp.zeros_like(lower)
     convex = jnp.asarray(pos >= neg)
+    ends = (neg - slope) * lower, (pos - slope) * upper
+    offset = jnp.where(convex, jnp.maximum(*ends), jnp.minimum(*ends))
     chord = jnp.where(unstable, slope, stable), jnp.where(unstable, offset, 0)
     line = jnp.where(unstable, free, stable), jnp.zeros_like(lower)
     below = [jnp.where(convex, a, b) for a, b in zip(line, chord, strict=True)]

@@ -44,8 +44,10 @@ class _Odd(NamedTuple):
 
 
 def _lower_line(h: _Odd, lower: jax.Array, upper: jax.Array, alpha: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    touching = _touching(h, lower, upper)
-    has_tangent = (lower < 0) & (touching > lower)
+    mixed = (lower < 0) & (upper > 0) & _apart(lower, upper)
+    # Elsewhere the tangent point is not used; an ordinary interval keeps its derivatives finite.
+    touching = _touching(h, jnp.where(mixed, lower, -1), jnp.where(mixed, upper, 1))
+    has_tangent = mixed & (touching > lower)
     last = jnp.where(upper <= 0, upper, jnp.where(has_tangent, touching, lower))
     point = lower + alpha * (last - lower)
     tangent = (upper <= 0) | has_tangent
@@ -71,7 +73,8 @@ def _touching(h: _Odd, lower: jax.Array, upper: jax.Array) -> jax.Array:
 
     def newton(d, end):
         rise = h.curvature(d) * (end - d)
-        step = jnp.where(rise > 0, excess(d, end) / jnp.where(rise > 0, rise, 1), 0)
+        steep = rise > float(jnp.finfo(d.dtype).tiny) ** 0.25
+        step = jnp.where(steep, excess(d, end) / jnp.where(steep, rise, 1), 0)
         return d - jnp.clip(step, -1, 1)
 
     inside = jnp.clip(lax.stop_gradient(newton(d, end)), left, 0)
@@ -86,12 +89,18 @@ def _lowest(h: _Odd, slope: jax.Array, lower: jax.Array, upper: jax.Array, point
 
 
 def _chord_slope(h: _Odd, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    width = upper - lower
-    # Rounding costs the quotient about eps / width, the slope at the midpoint differs from it
-    # by about width^2: they balance at the cube root. The offset keeps either line sound.
-    apart = width > jnp.finfo(width.dtype).eps ** (1 / 3)
-    quotient = (h.fn(upper) - h.fn(lower)) / jnp.where(apart, width, 1)
+    apart = _apart(lower, upper)
+    quotient = (h.fn(upper) - h.fn(lower)) / jnp.where(apart, upper - lower, 1)
     return jnp.where(apart, quotient, h.slope(0.5 * (lower + upper)))
+
+
+def _apart(lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """Whether a chord is worth its rounding errors.
+
+    Rounding costs its slope about eps / width; the slope at the midpoint differs from it by
+    about width^2. The two balance at the cube root. The offset keeps either line sound.
+    """
+    return upper - lower > float(jnp.finfo(lower.dtype).eps) ** (1 / 3)
 
 
 def _lines(lower: jax.Array, upper: jax.Array, alpha: ArrayLike, h: _Odd, shift: float) -> Lines:
@@ -123,8 +132,8 @@ def _image(
 
 def _point(slope: jax.Array, steepest: float, solve: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """x >= 0 with h'(x) = slope: 0 at the steepest slope, far out where the slope vanishes."""
-    inside = (slope < steepest * (1 - 8 * float(jnp.finfo(slope.dtype).eps))) & (slope > 1e-30)
-    far = jnp.where(slope > 1e-30, 0.0, 1e15).astype(slope.dtype)
+    inside = (slope < steepest * (1 - 8 * float(jnp.finfo(slope.dtype).eps))) & (slope > 1e-20)
+    far = jnp.where(slope > 1e-20, 0.0, 1e15).astype(slope.dtype)
     return jnp.where(inside, solve(jnp.where(inside, slope, 0.5 * steepest)), far)
 
 
@@ -134,11 +143,16 @@ def _sech_squared(x: jax.Array) -> jax.Array:
     return 4 * decay / ((1 + decay) * (1 + decay))
 
 
+def _inverse_sech_squared(k: jax.Array) -> jax.Array:
+    # artanh(s) with s = sqrt(1 - k): (1 + s) / (1 - s) = (1 + s)^2 / k, which does not cancel.
+    return jnp.log1p(jnp.sqrt(1 - k)) - 0.5 * jnp.log(k)
+
+
 _TANH = _Odd(
     fn=jnp.tanh,
     slope=_sech_squared,
     curvature=lambda x: -2 * jnp.tanh(x) * _sech_squared(x),
-    point=partial(_point, steepest=1.0, solve=lambda k: jnp.arctanh(jnp.sqrt(1 - k))),
+    point=partial(_point, steepest=1.0, solve=_inverse_sech_squared),
     steepest=1.0,
 )
 
@@ -147,7 +161,7 @@ _SIGMOID = _Odd(
     fn=lambda x: 0.5 * jnp.tanh(0.5 * x),
     slope=lambda x: 0.25 * _sech_squared(0.5 * x),
     curvature=lambda x: -0.25 * jnp.tanh(0.5 * x) * _sech_squared(0.5 * x),
-    point=partial(_point, steepest=0.25, solve=lambda k: 2 * jnp.arctanh(jnp.sqrt(1 - 4 * k))),
+    point=partial(_point, steepest=0.25, solve=lambda k: 2 * _inverse_sech_squared(4 * k)),
     steepest=0.25,
 )
 
@@ -155,7 +169,7 @@ _ARCTAN = _Odd(
     fn=jnp.arctan,
     slope=lambda x: 1 / (1 + x * x),
     curvature=lambda x: -2 * x / ((1 + x * x) * (1 + x * x)),
-    point=partial(_point, steepest=1.0, solve=lambda k: jnp.sqrt(1 / k - 1)),
+    point=partial(_point, steepest=1.0, solve=lambda k: jnp.sqrt(1 - k) / jnp.sqrt(k)),
     steepest=1.0,
 )
 

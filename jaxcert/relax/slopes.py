@@ -53,6 +53,12 @@ class Fixed:
 
     alpha: float
 
+    def __post_init__(self):
+        if not 0 <= self.alpha <= 1:
+            raise InvalidInputError(
+                f"a slope position must lie in [0, 1], got {self.alpha}: outside the lines are unsound."
+            )
+
     def lines(
         self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
     ) -> Lines:

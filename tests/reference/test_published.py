@@ -1,0 +1,63 @@
+"""Numbers that others published for networks they trained, over whole test sets.
+
+`kw_mnist_small_eps01`: the authors' table (clean 1.80 %, certified error 5.82 % of 10,000 by their dual bound,
+which is Fast-Lin without clipping). The counts on the first 1,000 images, 67 (Fast-Lin, no clip) and 59 (CROWN,
+clip), were made with independent programs. `abcrown_cifar_resnet_2b`: the README of alpha-beta-CROWN, accuracies
+on 10,000 images; only 1,000 are here.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcert as jc
+from tests.common.images import first_images
+from tests.common.networks import load
+
+CHUNK = 40
+
+
+def certified(data_dir, name, method, eps, clip, count):
+    """One flag per image: proven by the method. eps is traced, so all radii share one compilation."""
+    network = load(data_dir, name)
+    params = network.cast(jnp.float32)
+    images, labels = first_images(data_dir, network.dataset, count)
+
+    def one(image, label):
+        fn = lambda x: network.apply(params, x)  # noqa: E731
+        region = jc.linf_ball(image, eps, clip=clip)
+        return jc.is_certified(jc.margins(method, fn, region, label))
+
+    run = jax.jit(lambda xs, ys: jax.lax.map(lambda pair: one(*pair), (xs, ys), batch_size=CHUNK))
+    return np.asarray(run(jnp.asarray(images, jnp.float32), jnp.asarray(labels)))
+
+
+@pytest.mark.slow
+def test_fast_lin_certifies_the_published_share_of_the_mnist_test_set(data_dir):
+    flags = certified(data_dir, "kw_mnist_small_eps01", jc.fast_lin(), 0.1, None, 10_000)
+    assert int((~flags).sum()) == 582
+    assert int((~flags[:1000]).sum()) == 67
+
+
+def test_crown_with_clipping_on_the_first_thousand_mnist_images(data_dir):
+    flags = certified(data_dir, "kw_mnist_small_eps01", jc.crown(), 0.1, (0.0, 1.0), 1_000)
+    assert int((~flags).sum()) == 59
+
+
+def test_clean_error_of_the_mnist_network(data_dir):
+    network = load(data_dir, "kw_mnist_small_eps01")
+    images, labels = first_images(data_dir, network.dataset, 10_000)
+    params = network.cast(jnp.float32)
+    logits = jax.jit(jax.vmap(lambda x: network.apply(params, x)))(jnp.asarray(images, jnp.float32))
+    assert int((np.argmax(logits, axis=-1) != labels).sum()) == 180
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("eps", "published"), [(2 / 255, 26.88), (1 / 255, 57.16)])
+def test_crown_on_the_cifar_resnet(data_dir, eps, published):
+    flags = certified(data_dir, "abcrown_cifar_resnet_2b", jc.crown(), eps, (0.0, 1.0), 1_000)
+    # Two standard errors of a share of 1,000 images drawn from 10,000 of which `published` % are verified.
+    share = published / 100
+    error = 100 * np.sqrt(share * (1 - share) / 1_000 * (1 - 1_000 / 10_000))
+    assert abs(100 * flags.mean() - published) < 2 * error
