@@ -29,8 +29,14 @@ def certified(data_dir, name, method, eps, clip, count):
         region = jc.linf_ball(image, eps, clip=clip)
         return jc.is_certified(jc.margins(method, fn, region, label))
 
+    images = jnp.asarray(images, jnp.float32)
+    logits = jax.jit(jax.vmap(lambda x: network.apply(params, x)))(images)
+    # A misclassified image has a negative margin at the centre: no sound bound certifies it.
+    correct = np.flatnonzero(np.argmax(logits, axis=-1) == labels)
     run = jax.jit(lambda xs, ys: jax.lax.map(lambda pair: one(*pair), (xs, ys), batch_size=CHUNK))
-    return np.asarray(run(jnp.asarray(images, jnp.float32), jnp.asarray(labels)))
+    flags = np.zeros(count, bool)
+    flags[correct] = run(images[correct], jnp.asarray(labels[correct]))
+    return flags
 
 
 @pytest.mark.slow
