@@ -120,12 +120,18 @@ def _room(ball: LpBall, coeffs: jax.Array, radius: jax.Array) -> jax.Array:
     assert ball.clip is not None
     low, high = (jnp.broadcast_to(end, ball.shape).reshape(-1) for end in ball.clip)
     center = ball.center.reshape(-1)
-    movable = radius > 0
-    unit = jnp.where(movable, radius, 1)
-    down = jnp.where(movable, jnp.clip((center - low) / unit, 0, 1), 0)
-    up = jnp.where(movable, jnp.clip((high - center) / unit, 0, 1), 0)
+    down, up = _share(center - low, radius), _share(high - center, radius)
     lift = (1,) * (coeffs.ndim - 1) + (-1,)
     return jnp.where(coeffs > 0, down.reshape(lift), up.reshape(lift))
+
+
+def _share(gap: jax.Array, radius: jax.Array) -> jax.Array:
+    """`min(gap / radius, 1)`, 0 for pinned coordinates; the quotient is formed only where it is below 1."""
+    inner = (gap > 0) & (gap < radius)
+    outer = (gap > 0) & (radius > 0)
+    return jnp.where(
+        inner, jnp.where(inner, gap, 0) / jnp.where(inner, radius, 1), jnp.where(outer, 1.0, 0.0)
+    )
 
 
 def _dual_norm(gains: jax.Array, norm: float) -> jax.Array:

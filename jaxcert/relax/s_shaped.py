@@ -7,7 +7,9 @@ Lower line with tangent point t. For u <= 0 the function is convex and every tan
 t in [l, u] is below it. For l >= 0 it is concave and the chord is the best line. In the
 mixed case the tangent at t <= 0 stays below f on [l, u] exactly when it is below f at u,
 that is for t in [l, d], where d solves `h(d) + h'(d) (u - d) = h(u)`; if no such d lies in
-[l, 0] the chord is the best line. alpha places t between l (0) and d, or u (1).
+[l, 0] the chord is the best line. alpha places t between l (0) and u (1), cut at d. The gap
+under a tangent at t, integrated over [l, u], is least where the tangent is highest at the
+midpoint, so alpha = 1/2 (t the midpoint, or d where that comes first) is the least area.
 
 Whatever slope k is chosen, the offset is `min h(x) - k x` over the points where that
 minimum can lie, so a tangent point known to a few digits costs tightness in the last
@@ -49,7 +51,7 @@ def _lower_line(h: _Odd, lower: jax.Array, upper: jax.Array, alpha: ArrayLike) -
     touching = _touching(h, jnp.where(mixed, lower, -1), jnp.where(mixed, upper, 1))
     has_tangent = mixed & (touching > lower)
     last = jnp.where(upper <= 0, upper, jnp.where(has_tangent, touching, lower))
-    point = lower + alpha * (last - lower)
+    point = jnp.minimum(lower + alpha * (upper - lower), last)
     tangent = (upper <= 0) | has_tangent
     slope = jnp.where(tangent, h.slope(point), _chord_slope(h, lower, upper))
     flat = jnp.where(tangent, point, -h.point(slope))
@@ -120,8 +122,8 @@ def _parallel(lower: jax.Array, upper: jax.Array, h: _Odd, shift: float) -> Line
 
 
 def _adaptive(lower: jax.Array, upper: jax.Array) -> jax.Array:
-    # Mixed: the steepest valid tangent. Convex or concave: the tangent at the midpoint.
-    return jnp.where((lower < 0) & (upper > 0), 1.0, 0.5).astype(lower.dtype)
+    del upper
+    return jnp.full_like(lower, 0.5)
 
 
 def _image(
