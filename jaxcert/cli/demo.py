@@ -33,7 +33,7 @@ WAYS: dict[str, TrainConfig] = {
     "standard": _SHARED,
     "PGD-AT": replace(_RAMPED, method="pgd", attack_steps=7),
     "IBP": replace(_RAMPED, method="ibp", kappa_start=1.0, kappa_end=0.5),
-    "CROWN-IBP": replace(_RAMPED, method="crown-ibp", beta_start=1.0, beta_end=0.0),
+    "CROWN-IBP": replace(_RAMPED, method="crown-ibp", kappa_start=0.0, kappa_end=0.0),
 }
 """Name in tables -> configuration."""
 
@@ -101,8 +101,8 @@ def _budgeted(config: TrainConfig, options: Demo) -> TrainConfig:
     return replace(
         config,
         epochs=options.epochs,
-        warmup_epochs=int(config.warmup_epochs * share),
-        rampup_epochs=int(config.rampup_epochs * share),
+        warmup_epochs=int(config.warmup * share),
+        rampup_epochs=int(config.rampup * share),
         decay_epochs=tuple(sorted({int(e * share) for e in config.decay_epochs} - {0})),
     )
 

@@ -72,11 +72,13 @@ class TrainConfig:
     gradient_clip: float = 0.0
     """Largest norm of the gradient; 0 means no limit."""
 
-    warmup_epochs: int = 0
-    """Epochs at the start of the ramp (eps_start, kappa_start, beta_start)."""
+    warmup_epochs: int | None = None
+    """Epochs at the start of the ramp (eps_start, kappa_start, beta_start); None: a twentieth of all epochs
+    for ibp and crown-ibp, 0 for the others."""
 
-    rampup_epochs: int = 0
-    """Epochs, after the warm-up, over which eps, kappa and beta move to their ends; 0 jumps to them."""
+    rampup_epochs: int | None = None
+    """Epochs, after the warm-up, over which eps, kappa and beta move to their ends, 0 jumps to them; None: half
+    of all epochs for ibp and crown-ibp (certified training from the full eps does not learn), 0 for the others."""
 
     ramp: Ramp = "linear"
     """Shape of the ramp; geometric needs eps_start > 0 and moves kappa and beta linearly."""
@@ -87,16 +89,16 @@ class TrainConfig:
     eps_start: float = 0.0
     """Radius during the warm-up, in input units; not above eps."""
 
-    kappa_start: float = 0.0
+    kappa_start: float = 1.0
     """Share of the clean loss during the warm-up, in [0, 1] (certified methods)."""
 
-    kappa_end: float = 0.0
+    kappa_end: float = 0.5
     """Share of the clean loss after the ramp, in [0, 1] (certified methods)."""
 
     beta_start: float = 1.0
     """Share of CROWN-IBP against IBP bounds during the warm-up, in [0, 1] (crown-ibp)."""
 
-    beta_end: float = 1.0
+    beta_end: float = 0.0
     """Share of CROWN-IBP against IBP bounds after the ramp, in [0, 1]; 0 ends with pure IBP (crown-ibp)."""
 
     attack_steps: int = 10
@@ -129,6 +131,21 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_types(self)
         _check_values(self)
+
+    @property
+    def warmup(self) -> int:
+        """Epochs of the warm-up, the default of the method where none are given."""
+        return self._or_default(self.warmup_epochs, self.epochs // 20)
+
+    @property
+    def rampup(self) -> int:
+        """Epochs of the ramp-up, the default of the method where none are given."""
+        return self._or_default(self.rampup_epochs, self.epochs // 2)
+
+    def _or_default(self, chosen: int | None, certified: int) -> int:
+        if chosen is not None:
+            return chosen
+        return certified if self.method in ("ibp", "crown-ibp") else 0
 
     def to_json(self) -> str:
         """The configuration as a JSON object, which `from_json` reads back exactly.
@@ -217,8 +234,9 @@ def _check_values(config: TrainConfig) -> None:
         _require(config, name, lambda value: 0.0 < value < math.inf, "a finite number > 0")
     for name in ("epochs", "batch_size", "attack_steps", "attack_restarts"):
         _require(config, name, lambda value: value >= 1, "at least 1")
-    for name in ("warmup_epochs", "rampup_epochs", "crop_padding"):
-        _require(config, name, lambda value: value >= 0, "at least 0")
+    for name in ("warmup_epochs", "rampup_epochs"):
+        _require(config, name, lambda value: value is None or value >= 0, "at least 0, or nothing")
+    _require(config, "crop_padding", lambda value: value >= 0, "at least 0")
     for name in ("kappa_start", "kappa_end", "beta_start", "beta_end"):
         _require(config, name, lambda value: 0.0 <= value <= 1.0, "a share in [0, 1]")
     _require(config, "smoothed_mid", lambda value: 0.0 < value <= 1.0, "a share in (0, 1]")
@@ -245,11 +263,11 @@ def _check_combinations(config: TrainConfig) -> None:
         return
     if config.eps_start > config.eps:
         raise ConfigError(f"eps_start is {config.eps_start}, above eps, {config.eps}: lower it.")
-    if config.ramp == "geometric" and config.rampup_epochs and config.eps_start == 0.0:
+    if config.ramp == "geometric" and config.rampup and config.eps_start == 0.0:
         raise ConfigError("A geometric ramp cannot start at eps 0: give eps_start > 0 or another ramp.")
-    if config.warmup_epochs + config.rampup_epochs >= config.epochs and config.eps_start < config.eps:
+    if config.warmup + config.rampup >= config.epochs and config.eps_start < config.eps:
         raise ConfigError(
-            f"Warm-up and ramp-up take {config.warmup_epochs} + {config.rampup_epochs} epochs, so eps is not "
+            f"Warm-up and ramp-up take {config.warmup} + {config.rampup} epochs, so eps is not "
             f"reached before the last of {config.epochs} epochs ends: shorten them or train longer."
         )
 

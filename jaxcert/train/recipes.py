@@ -103,7 +103,7 @@ def _threat(config: TrainConfig) -> Threat:
 
 
 def _eps(config: TrainConfig, steps_per_epoch: int) -> Schedule:
-    if config.ramp == "geometric" and config.rampup_epochs:
+    if config.ramp == "geometric" and config.rampup:
         warmup, rampup = _ramp_steps(config, steps_per_epoch)
         return geometric(config.eps_start, config.eps, warmup=warmup, rampup=rampup)
     return _share(config, steps_per_epoch, config.eps_start, config.eps)
@@ -120,4 +120,4 @@ def _share(config: TrainConfig, steps_per_epoch: int, start: float, end: float) 
 
 
 def _ramp_steps(config: TrainConfig, steps_per_epoch: int) -> tuple[int, int]:
-    return config.warmup_epochs * steps_per_epoch, config.rampup_epochs * steps_per_epoch
+    return config.warmup * steps_per_epoch, config.rampup * steps_per_epoch
