@@ -1,8 +1,16 @@
 """Settings and fixtures shared by all tests: strict JAX, the data folder, double precision, hypothesis."""
 
 import os
+from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Nearly all the time of these tests goes into compiling programs that then run for microseconds: XLA's
+# optimiser is off (see `optimised`), in processes that tests start too, and jaxlib 0.10 emits loops the
+# short way. An XLA that does not know a flag aborts, and later ones dropped this one.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+if version("jaxlib").startswith("0.10."):
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {flags}".strip()
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +53,17 @@ def x64() -> Iterator[None]:
     """The test runs with 64-bit types; the setting of before comes back afterwards."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True)
+def optimised(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests marked `optimised` compute for long: they are compiled as users' programs are."""
+    if request.node.get_closest_marker("optimised") is None:
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,6 +15,7 @@ import jaxcert as jc
 from tests.common.images import first_images
 from tests.common.networks import load
 
+pytestmark = pytest.mark.optimised
 CHUNK = 40
 
 

@@ -86,18 +86,26 @@ def test_parallel_slope_is_the_chord(record, x64):
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=ids)
-@pytest.mark.parametrize("far", [20.0, 50.0, 100.0, 1e4, 1e10, 1e18, 1e30])
-def test_far_arguments_stay_finite_and_tight(record, far):
-    pairs = [(-far, far), (far, 2 * far), (-2 * far, -far), (-far, 1.0), (-1.0, far), (-far, 0.0), (0.0, far)]
+def test_far_arguments_stay_finite_and_tight(record):
+    pairs = []
+    for far in (20.0, 50.0, 100.0, 1e4, 1e10, 1e18, 1e30):
+        pairs += [(-far, far), (far, 2 * far), (-2 * far, -far), (-far, 1.0), (-1.0, far)]
+        pairs += [(-far, 0.0), (0.0, far)]
     lower, upper = (jnp.array(column, jnp.float32) for column in zip(*pairs, strict=True))
 
-    def total(lower, upper):
+    def lines_of(lower, upper):
         lines = [record.lines(lower, upper, a) for a in (0.0, 0.5, 1.0)] + [record.parallel(lower, upper)]
         return jnp.stack([jnp.stack(line) for line in lines])
 
-    lines = jax.jit(total)(lower, upper)
-    slopes = jax.jit(jax.jacfwd(total, argnums=(0, 1)))(lower, upper)
-    assert bool(jnp.isfinite(lines).all())
-    assert all(bool(jnp.isfinite(slope).all()) for slope in slopes)
-    ends_gap = lines[:, 0] * upper[None] + lines[:, 1] - record.fn(upper)[None]
-    assert bool((ends_gap <= 1e-5).all())
+    @jax.jit
+    def lines_and_slopes(lower, upper):
+        one, none = jnp.ones_like(lower), jnp.zeros_like(lower)
+        push = lambda *tangents: jax.jvp(lines_of, (lower, upper), tangents)
+        return jax.vmap(push)(jnp.stack([one, none]), jnp.stack([none, one]))
+
+    lines, slopes = jax.tree.map(np.asarray, lines_and_slopes(lower, upper))
+    assert np.isfinite(lines).all()
+    bad = np.argwhere(~np.isfinite(slopes))
+    assert not len(bad), [pairs[i] for *_, i in bad[:5]]
+    ends_gap = lines[0, :, 0] * np.asarray(upper) + lines[0, :, 1] - np.asarray(record.fn(upper))
+    assert (ends_gap <= 1e-5).all()
