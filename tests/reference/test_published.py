@@ -1,9 +1,9 @@
 """Numbers that others published for networks they trained, over whole test sets.
 
-`kw_mnist_small_eps01`: the authors' table (clean 1.80 %, certified error 5.82 % of 10,000 by their dual bound,
-which is Fast-Lin without clipping). The counts on the first 1,000 images, 67 (Fast-Lin, no clip) and 59 (CROWN,
-clip), were made with independent programs. `abcrown_cifar_resnet_2b`: the README of alpha-beta-CROWN, accuracies
-on 10,000 images; only 1,000 are here.
+`kw_mnist_small_eps01`: the authors' table (clean 1.80 %, certified error 5.82 % of 10,000 by their dual
+bound, which is Fast-Lin without clipping). The counts on the first 1,000 images, 67 (Fast-Lin, no clip) and
+59 (CROWN, clip), were made with independent programs. `abcrown_cifar_resnet_2b`: the README of
+alpha-beta-CROWN, accuracies on 10,000 images; only 1,000 are here.
 """
 
 import jax
@@ -26,7 +26,7 @@ def certified(data_dir, name, method, eps, clip, count):
     images, labels = first_images(data_dir, network.dataset, count)
 
     def one(image, label):
-        fn = lambda x: network.apply(params, x)  # noqa: E731
+        fn = lambda x: network.apply(params, x)
         region = jc.linf_ball(image, eps, clip=clip)
         return jc.is_certified(jc.margins(method, fn, region, label))
 
