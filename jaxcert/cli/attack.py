@@ -39,7 +39,7 @@ class Attack:
     restarts: int = 1
     """Random starts, of which the worst counts (pgd)."""
     step_size: float | None = None
-    """Step as a multiple of eps (pgd); None: 2.5 / steps."""
+    """Step as a multiple of eps (pgd); None: 2.5 / steps (l_2: at least 0.25)."""
     limit: int | None = 200
     """Attack only this many test images, the first ones; None: all."""
     batch_size: int = 256

@@ -37,7 +37,7 @@ class Evaluate:
     restarts: int = 5
     """Random starts of the PGD attack."""
     step_size: float | None = None
-    """Step of the PGD attack, as a multiple of eps; None: 2.5 / steps."""
+    """Step of the PGD attack, as a multiple of eps; None: 2.5 / steps (l_2: at least 0.25)."""
     limit: int | None = None
     """Use only this many test images, the first ones; None: all."""
     batch_size: int = 256

@@ -108,7 +108,7 @@ class TrainConfig:
     """Random starts of the training attack, of which the worst counts (pgd)."""
 
     attack_step_size: float | None = None
-    """Step of the training attack as a multiple of eps; None: 2.5 / steps (pgd), 1.25 (fgsm-rs)."""
+    """Step of the training attack as a multiple of eps; None: 2.5 / steps, for l2 at least 0.25 (pgd), 1.25 (fgsm-rs)."""
 
     normalize: bool = False
     """Whether the network's first layer standardises channels by the training images' statistics."""
