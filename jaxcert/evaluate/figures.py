@@ -39,14 +39,19 @@ def errors_against_eps(
     for panel, network in zip(panels, networks, strict=True):
         mine = sorted((r for r in reports if r.network == network), key=lambda report: report.eps)
         _errors_panel(panel, mine)
+        farthest = max(report.eps for report in reports)
         if network in (trained_at or {}):
-            panel.axvline(
-                (trained_at or {})[network], color=GREY, linewidth=1, zorder=0, label="eps of training"
-            )
+            trained = (trained_at or {})[network]
+            panel.axvline(trained, color=GREY, linewidth=1, zorder=0, label="eps of training")
+            farthest = max(farthest, trained)
+        panel.set_xlim(0, 1.05 * farthest if farthest else None)
         if len(networks) > 1:
             panel.set_title(network, fontsize=11)
         panel.set_xlabel(f"eps ({_norm(reports[0])} radius, pixels in [0, 1])", fontsize=9)
     panels[0].set_ylabel("error (% of images)")
+    largest = max(100 * max(r.clean, r.attacked or 0, *r.certified.values()) / r.n for r in reports)
+    top = 100 if largest > 50 else max(1.25 * largest, 5)
+    panels[0].set_ylim(-0.02 * top, 1.02 * top)
     _legend(figure, panels, columns=int(width / INCHES_PER_LEGEND_ENTRY))
     figure.suptitle(f"{title} (n = {_images(reports)})", fontsize=12 if len(networks) > 1 else 10)
     save(figure, path)
@@ -134,8 +139,6 @@ def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
             label="attacked (lower bound)",
         )
     panel.plot(eps, clean, color=BLACK, linestyle=":", label="clean")
-    panel.set_ylim(-2, 102)
-    panel.set_xlim(left=0)
     panel.xaxis.set_major_locator(MaxNLocator(4))
     panel.grid(color="0.9")
     panel.spines[["top", "right"]].set_visible(False)
