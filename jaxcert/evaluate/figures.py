@@ -42,7 +42,7 @@ def errors_against_eps(
         farthest = max(report.eps for report in reports)
         if network in (trained_at or {}):
             trained = (trained_at or {})[network]
-            panel.axvline(trained, color=GREY, linewidth=1, zorder=0, label="eps of training")
+            panel.axvline(trained, color=GREY, linewidth=1, zorder=1, label="eps of training")
             farthest = max(farthest, trained)
         panel.set_xlim(0, 1.05 * farthest if farthest else None)
         if len(networks) > 1:
@@ -140,6 +140,7 @@ def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
         )
     panel.plot(eps, clean, color=BLACK, linestyle=":", label="clean")
     panel.xaxis.set_major_locator(MaxNLocator(4))
+    panel.set_axisbelow(True)
     panel.grid(color="0.9")
     panel.spines[["top", "right"]].set_visible(False)
 
