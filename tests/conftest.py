@@ -4,9 +4,9 @@ import os
 from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Nearly all the time of these tests goes into compiling programs that then run for microseconds: XLA's
-# optimiser is off (see `optimised`), in processes that tests start too, and jaxlib 0.10 emits loops the
-# short way. An XLA that does not know a flag aborts, and later ones dropped this one.
+# Nearly all the time of these tests goes into compiling programs that then run for microseconds, so XLA's
+# optimiser is off (see `optimised`), also in processes that tests start, and jaxlib 0.10 emits loops the
+# short way: a third of the time. XLA aborts on flags it does not know, and later ones dropped this one.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if version("jaxlib").startswith("0.10."):
     flags = os.environ.get("XLA_FLAGS", "")
