@@ -1,16 +1,19 @@
 """Exact ranges of values that are still affine in the input, before the first activation.
 
 For a value `sum_j w_j x_j + b` the range over a ball is `w . center + b -+ ||w * radius||_q`.
-Where every input entry is used at most once per value (`Graph.box_exact`), the q-norm needs
-no explicit w: it is the q-th root of the same network evaluated at radius^q with every
-weight replaced by |w|^q. That costs two forward passes. Otherwise w is formed by a backward
-pass; it does not depend on the example, so under vmap it is formed once per batch.
+Where every input entry is used at most once per value (`Graph.box_exact`), the norm needs no
+explicit w for q = 1 and q = 2: it is the same network evaluated at the radius with every
+weight replaced by |w|, or the root of the network of w^2 at radius^2. That costs two forward
+passes. Otherwise (other norms, whose powers would underflow, and repeated entries) w is
+formed by a backward pass; it does not depend on the example, so under vmap it is formed once
+per batch.
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxcert.bounds.types import Bounds
 from jaxcert.graph import Graph
@@ -19,15 +22,15 @@ from jaxcert.regions import Box, LpBall, Region, interval
 
 
 def has_short_form(region: Region, exact: bool) -> bool:
-    """Whether `spread_forward` applies: any box; plain balls of norm 1 < p; never clipped l_p."""
+    """Whether `spread_forward` applies: boxes, and plain balls of norm 2."""
     if not exact:
         return False
-    return isinstance(region, Box) or region.norm == math.inf or (region.clip is None and region.norm > 1)
+    return isinstance(region, Box) or region.norm == math.inf or (region.clip is None and region.norm == 2)
 
 
 def spread_forward(graph: Graph, region: Region, index: int) -> Bounds:
     """Return the exact range of a `box_exact` node, by passing centre and spread forward."""
-    center, spread, power = _start(region)
+    center, spread, unit = _start(region)
     chain = []
     while index:
         chain.append(index)
@@ -37,22 +40,25 @@ def spread_forward(graph: Graph, region: Region, index: int) -> Bounds:
         center = node.apply(node.consts, center)
         if node.kind == "shift":
             continue
-        consts = tuple(jnp.abs(c) ** power if power != 1 else jnp.abs(c) for c in node.consts)
-        spread = node.apply(consts if node.kind in BILINEAR else node.consts, spread)
-    reach = spread if power == 1 else _root(spread, power)
+        weights = tuple(jnp.abs(c) if unit is None else c * c for c in node.consts)
+        spread = node.apply(weights if node.kind in BILINEAR else node.consts, spread)
+    reach = spread if unit is None else unit.astype(spread.dtype) * _root(spread)
     return Bounds(center - reach, center + reach)
 
 
-def _start(region: Region) -> tuple[jax.Array, jax.Array, float]:
+def _start(region: Region) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Centre, spread and, for l_2, the unit in which the radius is squared (its largest entry)."""
+    if isinstance(region, LpBall) and region.norm == 2:
+        largest = lax.stop_gradient(jnp.max(region.radius))
+        unit = jnp.where(largest > 0, largest, 1)
+        share = jnp.broadcast_to(region.radius / unit, region.shape)
+        return region.center, share * share, unit
     if isinstance(region, LpBall) and region.clip is None:
-        power = 1.0 if region.norm == math.inf else region.norm / (region.norm - 1)
-        radius = jnp.broadcast_to(region.radius, region.shape)
-        return region.center, radius**power if power != 1 else radius, power
+        return region.center, jnp.broadcast_to(region.radius, region.shape), None
     lower, upper = interval(region)
-    return 0.5 * lower + 0.5 * upper, 0.5 * upper - 0.5 * lower, 1.0
+    return 0.5 * lower + 0.5 * upper, 0.5 * upper - 0.5 * lower, None
 
 
-def _root(value: jax.Array, power: float) -> jax.Array:
+def _root(value: jax.Array) -> jax.Array:
     positive = value > 0
-    safe = jnp.where(positive, value, 1)
-    return jnp.where(positive, jnp.sqrt(safe) if power == 2 else safe ** (1 / power), value)
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, value, 1)), value)

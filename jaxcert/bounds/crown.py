@@ -18,12 +18,13 @@ from jaxcert.bounds.backward import CROWN_RULES, Frontier, propagate, record_of
 from jaxcert.bounds.ibp import Ibp, affine_range, ibp
 from jaxcert.bounds.patches import dense, patch_range, patch_start, patch_step, small
 from jaxcert.bounds.rules import Rules
-from jaxcert.bounds.specification import Function, specification
+from jaxcert.bounds.specification import Function, graph_of, specification
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
-from jaxcert.graph import Graph, Node, trace
+from jaxcert.errors import InvalidInputError
+from jaxcert.graph import Graph, Node
 from jaxcert.regions import Region, linear_range, minimize_linear
 from jaxcert.relax import Lines
-from jaxcert.relax.slopes import Slope, adaptive, given, parallel
+from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, Slope, adaptive, given, parallel
 
 
 @jax.tree_util.register_dataclass
@@ -37,14 +38,14 @@ class Crown:
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return lower and upper bounds of every output of fn over the region, shaped like fn(x)."""
-        graph = trace(fn, region)
+        graph = graph_of(fn, region)
         return self._range(graph, region, graph.output, self._enclosures(graph, region))
 
     def lower(
         self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
     ) -> jax.Array:
         """Return lower bounds `[S]` of `coeffs @ fn(x) + offset`; coeffs `[S, *out]`."""
-        graph = trace(fn, region)
+        graph = graph_of(fn, region)
         spec = specification(graph, coeffs, offset)
         form = self._pass(graph, graph.output, spec.coeffs, self._enclosures(graph, region), False)
         least = minimize_linear(region, form.coeffs[0])
@@ -52,7 +53,7 @@ class Crown:
 
     def linear(self, fn: Function, region: Region) -> LinearBounds:
         """Return linear functions of the input that enclose every output of fn over the region."""
-        graph = trace(fn, region)
+        graph = graph_of(fn, region)
         below, above = self._both(graph, graph.output, self._enclosures(graph, region))
         shape, full = graph.out_shape, (*graph.out_shape, *graph.in_shape)
         return LinearBounds(
@@ -63,6 +64,11 @@ class Crown:
     def _enclosures(self, graph: Graph, region: Region) -> dict[int, Lines]:
         """The two lines of every activation, first to last: each needs only those before it."""
         records = {i: record for i, node in enumerate(graph.nodes) if (record := record_of(node)) is not None}
+        if isinstance(self.slope, Given) and len(self.slope.alphas) != len(records):
+            raise InvalidInputError(
+                f"slopes hold {len(self.slope.alphas)} arrays but the network has {len(records)} "
+                "activations: give one array for each, in order."
+            )
         sources = tuple(dict.fromkeys(graph.nodes[i].inputs[0] for i in records))
         ranges = {} if self.intermediate is None else self.intermediate.ranges(graph, region, sources)
         lines: dict[int, Lines] = {}
@@ -175,7 +181,17 @@ def crown(
       >>> float(bounds.lower), float(bounds.upper)
       (-0.5, 0.5)
     """
-    return Crown(given(slope) if isinstance(slope, Sequence) else slope, intermediate, rules)
+    chosen = given(slope) if isinstance(slope, list | tuple) else slope
+    if not isinstance(chosen, Adaptive | Parallel | Fixed | Given):
+        raise InvalidInputError(
+            "slope must be slopes.adaptive, parallel, zero, one or a list of arrays, got "
+            f"{type(slope).__name__}."
+        )
+    if not (intermediate is None or isinstance(intermediate, Ibp)):
+        raise InvalidInputError(
+            f"intermediate must be None (crown itself) or ibp(), got {type(intermediate).__name__}."
+        )
+    return Crown(chosen, intermediate, rules)
 
 
 def crown_ibp(slope: Slope | Sequence[jax.Array] = adaptive) -> Crown:

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jaxcert.bounds.affine import has_short_form, spread_forward
 from jaxcert.bounds.backward import CROWN_RULES, propagate
 from jaxcert.bounds.rules import Rules
-from jaxcert.bounds.specification import Function, specification
+from jaxcert.bounds.specification import Function, graph_of, specification
 from jaxcert.bounds.types import Bounds, Specification
 from jaxcert.errors import InvalidInputError
-from jaxcert.graph import Graph, Node, trace
+from jaxcert.graph import Graph, Node
 from jaxcert.graph.ir import AFFINE, STRUCTURAL
 from jaxcert.regions import Box, Region, interval, linear_range, minimize_linear
 from jaxcert.relax import ACTIVATIONS, Activation
@@ -71,14 +71,14 @@ class Ibp:
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return the interval of every output of fn over the region, shaped like fn(x)."""
-        graph = trace(fn, region)
+        graph = graph_of(fn, region)
         return self.ranges(graph, region, (graph.output,))[graph.output]
 
     def lower(
         self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
     ) -> jax.Array:
         """Return lower bounds `[S]` of `coeffs @ fn(x) + offset`, the affine tail merged in."""
-        graph = trace(fn, region)
+        graph = graph_of(fn, region)
         spec = specification(graph, coeffs, offset)
         return self.lower_of(graph, region, graph.output, spec)
 

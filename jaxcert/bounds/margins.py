@@ -8,10 +8,9 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxcert.bounds.specification import Function
+from jaxcert.bounds.specification import Function, graph_of
 from jaxcert.bounds.types import Bounds
 from jaxcert.errors import InvalidInputError
-from jaxcert.graph import trace
 from jaxcert.regions import Region
 
 
@@ -53,7 +52,7 @@ def margins(method: Method, fn: Function, region: Region, label: ArrayLike) -> j
       >>> jc.margins(jc.ibp(), fn, jc.linf_ball(jnp.array([1.0, 0.0]), 0.25), 0).tolist()
       [0.5]
     """
-    graph = trace(fn, region)
+    graph = graph_of(fn, region)
     if len(graph.out_shape) != 1 or graph.out_shape[0] < 2:
         raise InvalidInputError(
             f"margins need logits of shape [K] with K >= 2 for one example, got {graph.out_shape}: "

@@ -7,9 +7,24 @@ import jax.numpy as jnp
 
 from jaxcert.bounds.types import Specification
 from jaxcert.errors import InvalidInputError
-from jaxcert.graph import Graph
+from jaxcert.graph import Graph, trace
+from jaxcert.regions import Box, LpBall, Region
 
 Function = Callable[[jax.Array], jax.Array] | Graph
+
+
+def graph_of(fn: Function, region: Region) -> Graph:
+    """Return the graph of a function on a region's inputs.
+
+    Raises:
+      InvalidInputError: something that is not a region, and what `graph.trace` raises.
+    """
+    if not isinstance(region, LpBall | Box):
+        raise InvalidInputError(
+            f"the second argument must be a region, got {type(region).__name__}: build one with linf_ball, "
+            "l2_ball, l1_ball, lp_ball or box."
+        )
+    return trace(fn, region)
 
 
 def specification(graph: Graph, coeffs: jax.Array, offset: jax.Array | None) -> Specification:

@@ -9,6 +9,7 @@ primitives without a rule, which an engine refuses by name and source line.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -42,9 +43,23 @@ BILINEAR = frozenset({"dot", "conv", "scale"})
 LINEAR = STRUCTURAL | BILINEAR
 AFFINE = LINEAR | {"shift"}
 
-# Kinds that only rename, repeat or pick entries, so that the interval of each entry stays exact.
+# After a mixing map: kinds that rename, repeat or pick entries, so that each entry's interval stays exact.
 _ENTRYWISE = (STRUCTURAL - {"add", "cumsum", "reduce_sum", "reduce_window_sum"}) | {"scale", "shift"}
-_REPEATING = frozenset({"broadcast_in_dim", "gather", "tile"})
+# Before it: kinds that use every entry of their input at most once.
+_INJECTIVE = frozenset(
+    {
+        "convert_element_type",
+        "expand_dims",
+        "pad",
+        "reshape",
+        "rev",
+        "scale",
+        "shift",
+        "slice",
+        "squeeze",
+        "transpose",
+    }
+)
 
 
 def opaque_kind(primitive: str) -> str:
@@ -117,10 +132,7 @@ class Graph:
 
     def affine_in_input(self) -> tuple[bool, ...]:
         """For each node, whether its value is an affine function of the input."""
-        flags = [True]
-        for node in self.nodes[1:]:
-            flags.append(node.kind in AFFINE and all(flags[i] for i in node.inputs))
-        return tuple(flags)
+        return self._affine
 
     def box_exact(self) -> tuple[bool, ...]:
         """For each node, whether interval arithmetic gives its exact range on a box.
@@ -128,12 +140,23 @@ class Graph:
         Interval arithmetic is exact on a box for entry-wise affine maps that use every input
         entry at most once, followed by at most one mixing map (dense, convolution, sum).
         """
+        return self._exact
+
+    @cached_property
+    def _affine(self) -> tuple[bool, ...]:
+        flags = [True]
+        for node in self.nodes[1:]:
+            flags.append(node.kind in AFFINE and all(flags[i] for i in node.inputs))
+        return tuple(flags)
+
+    @cached_property
+    def _exact(self) -> tuple[bool, ...]:
         fresh, exact = [True], [True]
         for node in self.nodes[1:]:
             source = node.inputs[0]
             alone = len(node.inputs) == 1
             entrywise = alone and node.kind in _ENTRYWISE
-            fresh.append(entrywise and fresh[source] and node.kind not in _REPEATING)
+            fresh.append(alone and fresh[source] and node.kind in _INJECTIVE)
             exact.append((entrywise and exact[source]) or (alone and node.kind in AFFINE and fresh[source]))
         return tuple(exact)
 

@@ -60,13 +60,15 @@ def _dot_general(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     x, y = args
     if isinstance(x, Ref) and isinstance(y, Ref):
         return None
+    if not _single_or_wider(b, eqn, args):
+        return None
     numbers = eqn.params["dimension_numbers"]
     return ops.dot(b, x, y, numbers, False) if isinstance(x, Ref) else ops.dot(b, y, x, numbers, True)
 
 
 def _jaxcert_conv(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     x, kernel = args
-    if isinstance(kernel, Ref):
+    if isinstance(kernel, Ref) or not _single_or_wider(b, eqn, args):
         return None
     p = eqn.params
     return ops.conv(b, x, kernel, p["strides"], p["padding"], p["dilation"], p["groups"])
@@ -75,7 +77,7 @@ def _jaxcert_conv(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
 def _conv_general_dilated(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     x, kernel = args
     p = eqn.params
-    if isinstance(kernel, Ref) or p["batch_group_count"] != 1:
+    if isinstance(kernel, Ref) or p["batch_group_count"] != 1 or not _single_or_wider(b, eqn, args):
         return None
     lhs, rhs, out = p["dimension_numbers"]
     x = ops.transpose(b, x, (lhs[0], *lhs[2:], lhs[1]))
@@ -108,17 +110,32 @@ def _structural(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     refs = tuple(arg for arg in args if isinstance(arg, Ref))
     fixed = [arg for arg in args if not isinstance(arg, Ref)]
 
-    def evaluate(bounded, constants):
+    def evaluate(bounded, constants, params):
         bounded, constants = iter(bounded), iter(constants)
         full = [next(bounded) if isinstance(arg, Ref) else next(constants) for arg in args]
-        return eqn.primitive.bind(*full, **eqn.params)
+        return eqn.primitive.bind(*full, **params)
 
+    # What a gather puts in place of indices out of range is a constant too.
+    linear = {**eqn.params, "fill_value": 0} if "fill_value" in eqn.params else eqn.params
     zeroed = [jnp.zeros_like(arg) if _is_float(jnp.asarray(arg).dtype) else arg for arg in fixed]
-    y = ops.structural(b, eqn.primitive.name, refs, lambda *xs: evaluate(xs, zeroed))
-    if not any(_is_float(jnp.asarray(arg).dtype) for arg in fixed):
+    y = ops.structural(b, eqn.primitive.name, refs, lambda *xs: evaluate(xs, zeroed, linear))
+    if linear is eqn.params and not any(_is_float(jnp.asarray(arg).dtype) for arg in fixed):
         return y
-    nothing = [jnp.zeros(b.node(ref).shape, b.node(ref).dtype) for ref in refs]
-    return ops.shift(b, y, evaluate(nothing, fixed))
+    offset = _known(lambda: evaluate([_zeros(b, ref) for ref in refs], fixed, eqn.params), fixed)
+    return y if _is_zero(offset) else ops.shift(b, y, offset)
+
+
+def _reshape(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    """A reshape that also permutes is split, so that the kind always means row-major order."""
+    order = eqn.params.get("dimensions")
+    if order is not None:
+        args = [ops.transpose(b, args[0], tuple(order))]
+    sizes = tuple(eqn.params["new_sizes"])
+    return ops.structural(b, "reshape", (args[0],), lambda v: v.reshape(sizes))
+
+
+def _pad(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    return None if isinstance(args[1], Ref) else _structural(b, eqn, args)
 
 
 def _split(b: Builder, eqn: Any, args: list[Any]) -> list[Ref]:
@@ -146,6 +163,10 @@ def _identity(b: Builder, eqn: Any, args: list[Any]) -> Ref:
     return args[0]
 
 
+def _identity_all(b: Builder, eqn: Any, args: list[Any]) -> list[Any]:
+    return list(args)
+
+
 # Activations. max(x, c) = c + relu(x - c) and min(x, c) = c - relu(c - x) hold for every constant.
 
 
@@ -153,17 +174,45 @@ def _max(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     x, c = args if isinstance(args[0], Ref) else args[::-1]
     if isinstance(c, Ref):
         return None
+    x = ops.broadcast(b, x, eqn.outvars[0].aval.shape)
     if _is_zero(c):
-        return ops.activation(b, "relu", ops.broadcast(b, x, eqn.outvars[0].aval.shape))
-    return ops.shift(b, ops.activation(b, "relu", ops.shift(b, x, -c)), c)
+        return ops.activation(b, "relu", x)
+    return _where_finite(b, x, c, lambda c: ops.shift(b, ops.activation(b, "relu", ops.shift(b, x, -c)), c))
 
 
 def _min(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     x, c = args if isinstance(args[0], Ref) else args[::-1]
     if isinstance(c, Ref):
         return None
-    below = ops.activation(b, "relu", ops.shift(b, ops.negate(b, x), c))
-    return ops.shift(b, ops.negate(b, below), c)
+    x = ops.broadcast(b, x, eqn.outvars[0].aval.shape)
+
+    def clipped(c):
+        below = ops.activation(b, "relu", ops.shift(b, ops.negate(b, x), c))
+        return ops.shift(b, ops.negate(b, below), c)
+
+    return _where_finite(b, x, c, clipped)
+
+
+def _where_finite(b: Builder, x: Ref, c: Any, clipped: Callable[[Any], Ref]) -> Ref:
+    """max(x, -inf) and min(x, inf) are x; the formulas with an infinite c would be inf - inf."""
+    if isinstance(c, Tracer):
+        return clipped(c)
+    free = np.isinf(np.asarray(c))
+    if not free.any():
+        return clipped(c)
+    if free.all():
+        return x
+    mask = np.broadcast_to(free, b.node(x).shape)
+    y = clipped(jnp.asarray(np.where(free, 0, c), b.node(x).dtype))
+    return ops.structural(b, "select_n", (x, y), lambda u, v: jnp.where(mask, u, v))
+
+
+def _clamp(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
+    low, x, high = args
+    if isinstance(low, Ref) or isinstance(high, Ref):
+        return None
+    floor = _max(b, eqn, [x, low])
+    return None if floor is None else _min(b, eqn, [floor, high])
 
 
 def _elementwise(name: str, b: Builder, eqn: Any, args: list[Any]) -> Ref:
@@ -211,6 +260,24 @@ def _slope_of(b: Builder, branch: Any, x: int) -> Any:
     return None
 
 
+def _single_or_wider(b: Builder, eqn: Any, args: list[Any]) -> bool:
+    """Whether operands and result have at least 32 bits; half precision rounds beyond what bounds show."""
+    dtypes = [b.node(arg).dtype if isinstance(arg, Ref) else jnp.asarray(arg).dtype for arg in args]
+    return all(jnp.finfo(d).bits >= 32 for d in [*dtypes, eqn.outvars[0].aval.dtype] if _is_float(d))
+
+
+def _zeros(b: Builder, ref: Ref) -> jax.Array:
+    return jnp.zeros(b.node(ref).shape, b.node(ref).dtype)
+
+
+def _known(evaluate: Callable[[], Any], operands: list[Any]) -> Any:
+    """Evaluate at once, even under jit, where no operand is traced."""
+    if any(isinstance(operand, Tracer) for operand in operands):
+        return evaluate()
+    with jax.ensure_compile_time_eval():
+        return evaluate()
+
+
 def _is_float(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating)
 
@@ -220,7 +287,7 @@ def _is_zero(value: Any) -> bool:
     return not isinstance(value, Tracer) and not np.any(np.asarray(value))
 
 
-TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | list[Ref] | None]] = MappingProxyType(
+TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | list[Any] | None]] = MappingProxyType(
     {
         "add": _add,
         "add_any": _add,
@@ -237,10 +304,10 @@ TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | list[Ref] |
         "dynamic_slice": _structural,
         "expand_dims": _structural,
         "gather": _structural,
-        "pad": _structural,
+        "pad": _pad,
         "reduce_sum": _structural,
         "reduce_window_sum": _structural,
-        "reshape": _structural,
+        "reshape": _reshape,
         "rev": _structural,
         "slice": _structural,
         "split": _split,
@@ -252,8 +319,11 @@ TRANSLATIONS: Mapping[str, Callable[[Builder, Any, list[Any]], Ref | list[Ref] |
         "copy": _identity,
         "copy_p": _identity,
         "stop_gradient": _identity,
+        "name": _identity,
+        "device_put": _identity_all,
         "max": _max,
         "min": _min,
+        "clamp": _clamp,
         "select_n": _select,
         "logistic": partial(_elementwise, "sigmoid"),
         "tanh": partial(_elementwise, "tanh"),

@@ -129,6 +129,10 @@ def _floating(value: ArrayLike, name: str) -> jax.Array:
         raise InvalidInputError(
             f"{name} must be a floating-point array, got {array.dtype}: convert it, e.g. pixels / 255.0."
         )
+    if jnp.finfo(array.dtype).bits < 32:
+        raise InvalidInputError(
+            f"{name} has dtype {array.dtype}, too coarse to bound anything: convert it to float32 or float64."
+        )
     return array
 
 

@@ -77,8 +77,8 @@ class TrainConfig:
     for ibp and crown-ibp, 0 for the others."""
 
     rampup_epochs: int | None = None
-    """Epochs, after the warm-up, over which eps, kappa and beta move to their ends, 0 jumps to them; None: half
-    of all epochs for ibp and crown-ibp (certified training from the full eps does not learn), 0 for the others."""
+    """Epochs, after the warm-up, over which eps, kappa and beta move to their ends, 0 jumps to them; None:
+    half of all epochs for ibp and crown-ibp (from the full eps they do not learn), 0 for the others."""
 
     ramp: Ramp = "linear"
     """Shape of the ramp; geometric needs eps_start > 0 and moves kappa and beta linearly."""
@@ -108,7 +108,8 @@ class TrainConfig:
     """Random starts of the training attack, of which the worst counts (pgd)."""
 
     attack_step_size: float | None = None
-    """Step of the training attack as a multiple of eps; None: 2.5 / steps, for l2 at least 0.25 (pgd), 1.25 (fgsm-rs)."""
+    """Step of the training attack as a multiple of eps; None: 2.5 / steps, for l2 at least 0.25 (pgd), or
+    1.25 (fgsm-rs)."""
 
     normalize: bool = False
     """Whether the network's first layer standardises channels by the training images' statistics."""
