@@ -33,7 +33,7 @@ NETS = [
 def test_recorded_logits(data_dir, name):
     network = load(data_dir, name)
     images, _ = first_images(data_dir, network.dataset, 4)
-    recorded = np.array(network.record["measured"]["logits_first4_first_images_f32_sha_hint"])
+    recorded = np.array(network.record["measured"]["logits_first4_test_images_f32_sha_hint"])
     ours = network.forward(images)
     assert ours == pytest.approx(recorded, rel=2e-5, abs=2e-4)
     apply = jax.jit(jax.vmap(network.apply, in_axes=(None, 0)))

@@ -15,7 +15,7 @@ from tests.common.regions import KINDS, MAGNITUDES
 from tests.common.twins import TWINS
 from tests.oracles import crown, dual, enumeration, interval, milp, nets
 
-COUNT = 8
+COUNT = 5
 SLOPES = {
     "crown": crown.adaptive,
     "crown_zero": crown.zero,
@@ -89,7 +89,7 @@ def test_parallel_slopes_give_the_wong_kolter_dual(kind, x64):
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[5], KINDS[6]], ids=str)
 def test_bounds_never_pass_the_exact_optimum(kind, x64):
     architecture = BY_NAME["deep"]
-    drawn = batch(architecture, kind, np.random.default_rng(13), 4, "float64", (0.03, 0.2, 0.6))
+    drawn = batch(architecture, kind, np.random.default_rng(13), 2, "float64", (0.2, 0.6))
     bounds = jax.tree.map(np.asarray, compiled(architecture, kind)(drawn.params, drawn.parts))
     for i, (weights, region) in enumerate(zip(drawn.weights, drawn.regions, strict=True)):
         net = TWINS["deep"](weights)
