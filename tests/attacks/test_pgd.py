@@ -138,6 +138,7 @@ def test_stays_inside_and_tells_the_truth(seed, case):
 def test_more_restarts_and_the_best_iterate_never_do_worse():
     ball = lp_ball(jnp.full(SIZE, 0.5), 0.3, math.inf)
     rank = lambda result: (bool(result.success), float(result.loss))
+    above = lambda rank, by=1e-6: (rank[0], rank[1] + by * abs(rank[1]))
     improved = False
     for seed in range(8):
         run = lambda attack, seed=seed: rank(
@@ -145,8 +146,10 @@ def test_more_restarts_and_the_best_iterate_never_do_worse():
         )
         one, three = run(pgd(steps=3, restarts=1)), run(pgd(steps=3, restarts=3))
         last = run(pgd(steps=3, keep_best=False))
-        assert three >= one >= last
-        improved |= three > one
+        # Each attack is a program of its own, so equal points may differ in the last digit of the loss.
+        assert above(three) >= one
+        assert above(one) >= last
+        improved |= three > above(one, 1e-3)
     assert improved
 
 
