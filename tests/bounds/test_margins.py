@@ -100,7 +100,7 @@ def test_two_classes_give_one_margin():
 
 
 @pytest.mark.parametrize(
-    "fn", [lambda x: x.sum(), lambda x: x[:1], lambda x: x.reshape(2, 2), lambda x: x[None]], ids=str
+    "fn", [lambda x: x.sum(), lambda x: x[:1], lambda x: x.reshape(2, 2), lambda x: x[None]]
 )
 def test_logits_of_other_shapes_raise(fn):
     with pytest.raises(jc.errors.InvalidInputError, match=r"logits of shape \[K\] with K >= 2"):

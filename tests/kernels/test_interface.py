@@ -137,7 +137,6 @@ def test_large_unpadded_forms_equal_native():
             "kernel_shape",
         ),
     ],
-    ids=str,
 )
 def test_bad_arguments_give_one_sentence(call, message):
     with pytest.raises(InvalidInputError, match=message):

@@ -66,7 +66,7 @@ def test_slopes_are_pytrees_with_leaves_only_where_given():
     assert len(jax.tree.leaves(jc.slopes.given([LOWER, UPPER]))) == 2
 
 
-@pytest.mark.parametrize(("record", "params"), [(RELU, ()), (TANH, ()), (LEAKY_RELU, (0.1, 1.0))], ids=str)
+@pytest.mark.parametrize(("record", "params"), [(RELU, ()), (TANH, ()), (LEAKY_RELU, (0.1, 1.0))])
 def test_given_adaptive_positions_equal_adaptive(record, params):
     given = jc.slopes.given([record.adaptive(LOWER, UPPER, *params)])
     for ours, theirs in zip(
