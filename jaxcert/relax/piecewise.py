@@ -66,8 +66,9 @@ def _enclose(lower: jax.Array, upper: jax.Array, free: jax.Array, neg: Parameter
     # Written with (upper <= 0) so that l = u = 0, where both pieces agree, takes slope neg.
     stable = jnp.where(upper <= 0, neg, pos) + jnp.zeros_like(lower)
     convex = jnp.asarray(pos >= neg)
-    ends = (neg - slope) * lower, (pos - slope) * upper
-    offset = jnp.where(convex, jnp.maximum(*ends), jnp.minimum(*ends))
+    # The ends tie up to rounding; a select decides once, in the value and in its derivative alike.
+    left, right = (neg - slope) * lower, (pos - slope) * upper
+    offset = jnp.where((right > left) == convex, right, left)
     chord = jnp.where(unstable, slope, stable), jnp.where(unstable, offset, 0)
     line = jnp.where(unstable, free, stable), jnp.zeros_like(lower)
     below = [jnp.where(convex, a, b) for a, b in zip(line, chord, strict=True)]

@@ -86,8 +86,13 @@ def _touching(h: _Odd, lower: jax.Array, upper: jax.Array) -> jax.Array:
 
 
 def _lowest(h: _Odd, slope: jax.Array, lower: jax.Array, upper: jax.Array, point: jax.Array) -> jax.Array:
-    ends = jnp.minimum(h.fn(lower) - slope * lower, h.fn(upper) - slope * upper)
-    return jnp.minimum(ends, h.fn(point) - slope * point)
+    # A chord ties at both ends. The derivative of jnp.minimum compares its result with both sides;
+    # where XLA computes a side twice with other rounding, neither equals it. A select decides once.
+    least = h.fn(lower) - slope * lower
+    for x in (upper, point):
+        value = h.fn(x) - slope * x
+        least = jnp.where(value < least, value, least)
+    return least
 
 
 def _chord_slope(h: _Odd, lower: jax.Array, upper: jax.Array) -> jax.Array:
