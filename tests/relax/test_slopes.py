@@ -50,7 +50,7 @@ def test_no_public_slope_can_leave_the_sound_range():
 def test_wrong_arrays_raise():
     fn = lambda x: jnp.maximum(jnp.maximum(x, 0.0) - 0.5, 0.0)
     region = jc.linf_ball(jnp.zeros(3), 1.0)
-    with pytest.raises(jc.errors.InvalidInputError, match="hold 1 arrays but the network has more"):
+    with pytest.raises(jc.errors.InvalidInputError, match="hold 1 arrays but the network has 2"):
         jc.crown(slope=[jnp.ones(3)])(fn, region)
     with pytest.raises(jc.errors.InvalidInputError, match=r"slope array 1 has shape \(2,\).*\(3,\)"):
         jc.crown(slope=[jnp.ones(3), jnp.ones(2)])(fn, region)
