@@ -156,7 +156,8 @@ class Graph:
             source = node.inputs[0]
             alone = len(node.inputs) == 1
             entrywise = alone and node.kind in _ENTRYWISE
-            fresh.append(alone and fresh[source] and node.kind in _INJECTIVE)
+            renames = node.kind == "broadcast_in_dim" and node.size == self.nodes[source].size
+            fresh.append(alone and fresh[source] and (node.kind in _INJECTIVE or renames))
             exact.append((entrywise and exact[source]) or (alone and node.kind in AFFINE and fresh[source]))
         return tuple(exact)
 

@@ -160,3 +160,11 @@ def test_wrong_arguments_say_so():
     ):
         with pytest.raises(jc.errors.InvalidInputError, match=says):
             build()
+
+
+def test_an_added_axis_keeps_the_first_layer_exact_and_cheap():
+    """`x[None]` is a broadcast; taken for a repetition it costs a dense row per neuron."""
+    graph = trace(lambda x: x[None] @ jnp.ones((4, 2)), jax.ShapeDtypeStruct((4,), jnp.float32))
+    assert graph.box_exact()[graph.output]
+    graph = trace(lambda x: jnp.broadcast_to(x, (2, 4)).sum(0), jax.ShapeDtypeStruct((4,), jnp.float32))
+    assert not graph.box_exact()[graph.output]
