@@ -115,8 +115,10 @@ class Ibp:
 def ibp(rules: Rules = IBP_RULES) -> Ibp:
     """Return interval bound propagation as a method `(fn, region) -> Bounds`.
 
-    Sound for every region. Exact for one affine layer; the error grows with depth. Cost:
-    about two forward passes; memory as a forward pass. Differentiable in everything.
+    Sound for every region, up to rounding. Exact for one affine layer; the error grows with
+    depth. Cost: about two forward passes, memory as a forward pass; in l_1 balls, clipped l_2
+    balls and other norms the first affine layer also forms its rows (neurons x inputs, once for a
+    batch). Differentiable in parameters, input and eps.
 
     Args:
       rules: the rule table; extend it with `IBP_RULES | {kind: rule}`.
