@@ -61,6 +61,18 @@ class Crown:
             LinearForm(above[0].reshape(full), above[1].reshape(shape)),
         )
 
+    def linear_lower(
+        self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
+    ) -> LinearForm:
+        """Return linear functions of the input below `coeffs @ fn(x) + offset` over the region.
+
+        coeffs `[S, *out]`, offset `[S]`; the form has coeffs `[S, *in]` and offset `[S]`.
+        """
+        graph = graph_of(fn, region)
+        spec = specification(graph, coeffs, offset)
+        form = self._pass(graph, graph.output, spec.coeffs, self._enclosures(graph, region), False)
+        return LinearForm(form.coeffs[0], form.lower + spec.offset)
+
     def _enclosures(self, graph: Graph, region: Region) -> dict[int, Lines]:
         """The two lines of every activation, first to last: each needs only those before it."""
         records = {i: record for i, node in enumerate(graph.nodes) if (record := record_of(node)) is not None}
