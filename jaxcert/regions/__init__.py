@@ -3,20 +3,23 @@
 from jaxcert.regions.construct import box, l1_ball, l2_ball, linf_ball, lp_ball
 from jaxcert.regions.contain import contains
 from jaxcert.regions.interval import interval
+from jaxcert.regions.is_box import is_box
 from jaxcert.regions.linear import linear_range, minimize_linear
 from jaxcert.regions.project import project
 from jaxcert.regions.sample import corner, sample
 from jaxcert.regions.scale import scaled
-from jaxcert.regions.types import Box, LpBall, Region
+from jaxcert.regions.types import Box, LpBall, Product, Region
 
 __all__ = [
     "Box",
     "LpBall",
+    "Product",
     "Region",
     "box",
     "contains",
     "corner",
     "interval",
+    "is_box",
     "l1_ball",
     "l2_ball",
     "linear_range",

@@ -1,12 +1,15 @@
 """Input regions: what the input of a network may be.
 
-Both types are frozen pytrees. They are rebuilt from tracers all the time, so they do not
-validate; the constructors in `construct` do.
+All types are frozen pytrees. They are rebuilt from tracers all the time, so they do not
+validate; the constructors in `construct` and `product` do.
 """
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 @jax.tree_util.register_dataclass
@@ -56,6 +59,47 @@ class Box:
     @property
     def dtype(self):
         return self.lower.dtype
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Product:
+    """Several inputs, each in a set of its own, independent of one another.
+
+    Engines see one flat vector: the entries of the parts one after the other, in the order of
+    `jax.tree_util.tree_leaves`. `unpack` and `pack` convert.
+
+    Attributes:
+      parts: a pytree (tuple, dict, ...) whose leaves are `LpBall` and `Box`, all of one dtype.
+    """
+
+    parts: Any
+
+    @property
+    def members(self) -> tuple[LpBall | Box, ...]:
+        """The regions in the order in which they are packed."""
+        return tuple(jax.tree_util.tree_leaves(self.parts, is_leaf=_is_member))
+
+    @property
+    def structure(self) -> Any:
+        """The tree of the parts, with a leaf for every region."""
+        return jax.tree_util.tree_structure(self.parts, is_leaf=_is_member)
+
+    @property
+    def center(self) -> jax.Array:
+        return jnp.concatenate([part.center.reshape(-1) for part in self.members])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(math.prod(part.shape) for part in self.members),)
+
+    @property
+    def dtype(self):
+        return self.members[0].dtype
+
+
+def _is_member(value: Any) -> bool:
+    return isinstance(value, LpBall | Box)
 
 
 Region = LpBall | Box
