@@ -23,8 +23,16 @@ from jaxcert.bounds import (
     ibp,
     is_certified,
     margins,
+    targeted_margins,
 )
-from jaxcert.certify import RadiusBracket, certified_radius
+from jaxcert.certify import (
+    Envelope,
+    RadiusBracket,
+    bisection,
+    certified_radius,
+    pec,
+    polyhedral_envelope,
+)
 from jaxcert.regions import Box, LpBall, box, l1_ball, l2_ball, linf_ball, lp_ball
 from jaxcert.relax import slopes
 
@@ -34,11 +42,13 @@ __all__ = [
     "AttackResult",
     "Bounds",
     "Box",
+    "Envelope",
     "LinearBounds",
     "LinearForm",
     "LpBall",
     "RadiusBracket",
     "attacks",
+    "bisection",
     "bounds",
     "box",
     "certified_radius",
@@ -58,8 +68,11 @@ __all__ = [
     "linf_ball",
     "lp_ball",
     "margins",
+    "pec",
     "pgd",
+    "polyhedral_envelope",
     "regions",
     "relax",
     "slopes",
+    "targeted_margins",
 ]

@@ -5,7 +5,7 @@ from jaxcert.bounds.crown import Crown, crown, crown_ibp, fast_lin
 from jaxcert.bounds.explain import ENGINES, Explanation, Operation, explain
 from jaxcert.bounds.ibp import IBP_RULES, Ibp, ibp
 from jaxcert.bounds.ibp import structural as ibp_structural
-from jaxcert.bounds.margins import Method, is_certified, margin_coeffs, margins
+from jaxcert.bounds.margins import Method, is_certified, margin_coeffs, margins, targeted_margins
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
 
@@ -31,4 +31,5 @@ __all__ = [
     "is_certified",
     "margin_coeffs",
     "margins",
+    "targeted_margins",
 ]

@@ -34,7 +34,7 @@ def closed_form(norm, weights=1.0):
 def test_linear_models_have_the_dual_norm_radius(norm, method):
     exact = closed_form(norm)
     region = jc.lp_ball(X, 2 * exact, norm)
-    found = jax.jit(lambda r: jc.certified_radius(method, linear, r, LABEL, steps=18))(region)
+    found = jax.jit(lambda r: jc.certified_radius(method, linear, r, LABEL, search=jc.bisection(18)))(region)
     assert float(found.lower) <= exact * (1 + 1e-5)
     assert float(found.upper) >= exact * (1 - 1e-5)
     assert float(found.upper - found.lower) <= 2 * exact / 2**18 * 1.01 + 1e-6
@@ -80,10 +80,10 @@ def test_the_lower_end_is_certified_by_margins_and_the_upper_is_not(norm):
 
 def test_a_region_certified_whole_returns_its_own_eps_twice():
     exact = closed_form(2.0)
-    found = jc.certified_radius(jc.crown(), linear, jc.l2_ball(X, 0.5 * exact), LABEL, steps=4)
+    found = jc.certified_radius(jc.crown(), linear, jc.l2_ball(X, 0.5 * exact), LABEL, search=jc.bisection(4))
     assert float(found.lower) == float(found.upper) == float(np.float32(0.5 * exact))
     array = jc.certified_radius(
-        jc.crown(), linear, jc.l2_ball(X, np.full(5, 0.5 * exact, np.float32)), LABEL, steps=4
+        jc.crown(), linear, jc.l2_ball(X, np.full(5, 0.5 * exact, np.float32)), LABEL, search=jc.bisection(4)
     )
     assert float(array.lower) == float(array.upper) == 1.0
 
@@ -91,7 +91,7 @@ def test_a_region_certified_whole_returns_its_own_eps_twice():
 @pytest.mark.parametrize("eps", [0.0, 0.5, 100.0])
 def test_a_misclassified_centre_has_no_radius(eps):
     wrong = (LABEL + 1) % 3
-    found = jc.certified_radius(jc.crown(), linear, jc.linf_ball(X, eps), wrong, steps=3)
+    found = jc.certified_radius(jc.crown(), linear, jc.linf_ball(X, eps), wrong, search=jc.bisection(3))
     assert float(found.lower) == float(found.upper) == 0.0
 
 
@@ -100,7 +100,7 @@ def test_clip_widens_the_radius_and_more_steps_narrow_the_bracket():
     tight = jc.linf_ball(jnp.asarray(X), 2.0, clip=(-0.25, 0.55))
     radius = jax.jit(lambda r: jc.certified_radius(jc.ibp(), linear, r, LABEL))
     assert float(radius(tight).lower) >= float(radius(plain).lower)
-    few = jc.certified_radius(jc.ibp(), linear, plain, LABEL, steps=3)
+    few = jc.certified_radius(jc.ibp(), linear, plain, LABEL, search=jc.bisection(3))
     assert float(few.upper - few.lower) == pytest.approx(2.0 / 2**3, rel=1e-5)
     many = radius(plain)
     assert float(few.lower) <= float(many.lower) <= float(many.upper) <= float(few.upper)
@@ -111,7 +111,7 @@ def test_batches_equal_single_calls_and_do_not_retrace():
 
     def radius(x, eps, label):
         traces.append(None)
-        return jc.certified_radius(jc.crown(), net, jc.linf_ball(x, eps), label, steps=12)
+        return jc.certified_radius(jc.crown(), net, jc.linf_ball(x, eps), label, search=jc.bisection(12))
 
     batched = jax.jit(jax.vmap(radius))
     xs = jnp.stack([jnp.asarray(X), 0.5 * jnp.asarray(X), -jnp.asarray(X)])
@@ -128,7 +128,11 @@ def test_batches_equal_single_calls_and_do_not_retrace():
 
 def test_traced_bad_input_never_has_a_radius():
     radius = jax.jit(
-        jax.vmap(lambda x, eps, y: jc.certified_radius(jc.ibp(), linear, jc.linf_ball(x, eps), y, steps=3))
+        jax.vmap(
+            lambda x, eps, y: jc.certified_radius(
+                jc.ibp(), linear, jc.linf_ball(x, eps), y, search=jc.bisection(3)
+            )
+        )
     )
     good = jnp.asarray(X)
     xs = jnp.stack([good, good, good.at[0].set(jnp.nan), good, good, good])
@@ -148,7 +152,9 @@ def test_traced_bad_input_never_has_a_radius():
             "needs an l_p ball: build one",
         ),
         (
-            lambda: jc.certified_radius(jc.ibp(), linear, jc.linf_ball(X, 0.1), LABEL, steps=0),
+            lambda: jc.certified_radius(
+                jc.ibp(), linear, jc.linf_ball(X, 0.1), LABEL, search=jc.bisection(0)
+            ),
             "at least 1, got 0",
         ),
         (lambda: jc.certified_radius(jc.ibp(), linear, jc.linf_ball(X, 0.1), 3), "label 3 is out of range"),
