@@ -15,20 +15,49 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcert.bounds.backward import CROWN_RULES
+from jaxcert.bounds.patches import patch_start
+from jaxcert.bounds.sweep import identity_rows, propagate, range_of
 from jaxcert.bounds.types import Bounds
+from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.graph.ir import BILINEAR
 from jaxcert.regions import Box, LpBall, Region, interval
 
 
-def has_short_form(region: Region, exact: bool) -> bool:
-    """Whether `spread_forward` applies: boxes, and plain balls of norm 2."""
+def affine_range(graph: Graph, region: Region, index: int) -> Bounds:
+    """Return the exact range of a node that is affine in the input."""
+    if _has_short_form(region, graph.box_exact()[index]):
+        return _spread_forward(graph, region, index)
+    node = graph.nodes[index]
+    start = patch_start(graph, index)
+    rows = propagate(
+        graph,
+        index,
+        identity_rows(graph, index) if start is None else start,
+        planes=no_planes,
+        stop=lambda _: False,
+        rules=CROWN_RULES,
+        engine="affine range",
+    )
+    low, high = range_of(region, rows.coeffs[0])
+    low, high = low.astype(node.dtype) + rows.lower, high.astype(node.dtype) + rows.lower
+    return Bounds(low.reshape(node.shape), high.reshape(node.shape))
+
+
+def no_planes(index: int, lift, shape):
+    """The planes of passes that meet affine nodes only."""
+    raise InvalidInputError(f"node {index} is not affine; this is a bug in jaxcert, please report it.")
+
+
+def _has_short_form(region: Region, exact: bool) -> bool:
+    """Whether `_spread_forward` applies: boxes, and plain balls of norm 2."""
     if not exact:
         return False
     return isinstance(region, Box) or region.norm == math.inf or (region.clip is None and region.norm == 2)
 
 
-def spread_forward(graph: Graph, region: Region, index: int) -> Bounds:
+def _spread_forward(graph: Graph, region: Region, index: int) -> Bounds:
     """Return the exact range of a `box_exact` node, by passing centre and spread forward."""
     center, spread, unit = _start(region)
     chain = []

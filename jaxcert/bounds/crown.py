@@ -9,22 +9,30 @@ Source: CROWN (Zhang et al. 2018); theses/4a (3.3)-(3.7), Algorithm 3.1; theses/
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 
-from jaxcert.bounds.backward import CROWN_RULES, Frontier, propagate, record_of
-from jaxcert.bounds.ibp import Ibp, affine_range, ibp
-from jaxcert.bounds.patches import dense, patch_range, patch_start, patch_step, small
+from jaxcert.bounds.backward import CROWN_RULES
+from jaxcert.bounds.enclosures import SPECIFICATION, Enclosures
+from jaxcert.bounds.ibp import ibp
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, graph_of, specification
+from jaxcert.bounds.sweep import identity_rows
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
 from jaxcert.errors import InvalidInputError
-from jaxcert.graph import Graph, Node
-from jaxcert.regions import Region, linear_range, minimize_linear
-from jaxcert.relax import Lines
+from jaxcert.graph import Graph
+from jaxcert.regions import Region, minimize_linear
 from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, Slope, adaptive, given, parallel
+
+DEFAULT_MEMORY = 2**31
+
+
+class Intermediate(Protocol):
+    """What supplies intermediate bounds: any method of `bounds`."""
+
+    def ranges(self, graph: Graph, region: Region, targets: tuple[int, ...]) -> dict[int, Bounds]: ...
 
 
 @jax.tree_util.register_dataclass
@@ -33,33 +41,22 @@ class Crown:
     """Backward linear bounds. Make one with `crown()`, `fast_lin()` or `crown_ibp()`."""
 
     slope: Slope = adaptive
-    intermediate: Ibp | None = None
+    intermediate: Intermediate | None = None
     rules: Rules = field(default=CROWN_RULES, metadata={"static": True})
+    memory: int = field(default=DEFAULT_MEMORY, metadata={"static": True})
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return lower and upper bounds of every output of fn over the region, shaped like fn(x)."""
         graph = graph_of(fn, region)
-        return self._range(graph, region, graph.output, self._enclosures(graph, region))
+        return self.enclosures(graph, region).passes(graph.output)
 
     def lower(
         self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
     ) -> jax.Array:
         """Return lower bounds `[S]` of `coeffs @ fn(x) + offset`; coeffs `[S, *out]`."""
-        graph = graph_of(fn, region)
-        spec = specification(graph, coeffs, offset)
-        form = self._pass(graph, graph.output, spec.coeffs, self._enclosures(graph, region), False)
-        least = minimize_linear(region, form.coeffs[0])
-        return least.astype(form.lower.dtype) + form.lower + spec.offset
-
-    def linear(self, fn: Function, region: Region) -> LinearBounds:
-        """Return linear functions of the input that enclose every output of fn over the region."""
-        graph = graph_of(fn, region)
-        below, above = self._both(graph, graph.output, self._enclosures(graph, region))
-        shape, full = graph.out_shape, (*graph.out_shape, *graph.in_shape)
-        return LinearBounds(
-            LinearForm(below[0].reshape(full), below[1].reshape(shape)),
-            LinearForm(above[0].reshape(full), above[1].reshape(shape)),
-        )
+        form = self.linear_lower(fn, region, coeffs, offset)
+        least = minimize_linear(region, form.coeffs)
+        return least.astype(form.offset.dtype) + form.offset
 
     def linear_lower(
         self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
@@ -70,104 +67,45 @@ class Crown:
         """
         graph = graph_of(fn, region)
         spec = specification(graph, coeffs, offset)
-        form = self._pass(graph, graph.output, spec.coeffs, self._enclosures(graph, region), False)
-        return LinearForm(form.coeffs[0], form.lower + spec.offset)
+        found = self.enclosures(graph, region).rows(graph.output, spec.coeffs, (SPECIFICATION, 1), False)
+        return LinearForm(found.coeffs[0], found.lower + spec.offset)
 
-    def _enclosures(self, graph: Graph, region: Region) -> dict[int, Lines]:
-        """The two lines of every activation, first to last: each needs only those before it."""
-        records = {i: record for i, node in enumerate(graph.nodes) if (record := record_of(node)) is not None}
-        if isinstance(self.slope, Given) and len(self.slope.alphas) != len(records):
-            raise InvalidInputError(
-                f"slopes hold {len(self.slope.alphas)} arrays but the network has {len(records)} "
-                "activations: give one array for each, in order."
-            )
-        sources = tuple(dict.fromkeys(graph.nodes[i].inputs[0] for i in records))
-        ranges = {} if self.intermediate is None else self.intermediate.ranges(graph, region, sources)
-        lines: dict[int, Lines] = {}
-        for order, (index, record) in enumerate(records.items()):
-            node = graph.nodes[index]
-            source = node.inputs[0]
-            if source not in ranges:
-                ranges[source] = self._range(graph, region, source, lines)
-            interval = ranges[source]
-            lines[index] = self.slope.lines(record, order, interval.lower, interval.upper, node.consts)
-        return lines
-
-    def _range(self, graph: Graph, region: Region, target: int, lines: dict[int, Lines]) -> Bounds:
-        """Lower and upper bounds of one node, by a backward pass with one row per entry."""
-        if graph.affine_in_input()[target]:
-            return affine_range(graph, region, target)
-        shape = graph.nodes[target].shape
-        low, high = self._rows(graph, region, target, lines, 1.0)
-        if not self.slope.shared:
-            # An upper bound of z is minus a lower bound of -z.
-            high = -self._rows(graph, region, target, lines, -1.0)[0]
-        return Bounds(low.reshape(shape), high.reshape(shape))
-
-    def _rows(
-        self, graph: Graph, region: Region, target: int, lines: dict[int, Lines], sign: float
-    ) -> tuple[jax.Array, jax.Array]:
-        """Lower bounds (and, with shared slopes, upper bounds) of `sign` times every entry of a node."""
-        shared = self.slope.shared
-        patches, index = patch_start(graph, target), target
-        if patches is None:
-            return self._concrete(graph, region, target, sign * _identity(graph, target), lines)
-        patches = replace(patches, coeffs=sign * patches.coeffs)
-        while index and small(graph, index, patches) and self._usual(graph.nodes[index]):
-            step = patch_step(graph, index, patches, lines.__getitem__, shared)
-            if step is None:
-                break
-            patches, index = step, graph.nodes[index].inputs[0]
-        if index == 0:
-            low, high = patch_range(region, patches)
-        else:
-            low, high = self._concrete(graph, region, index, dense(graph, index, patches), lines)
-        shape, dtype = patches.lower.shape, patches.lower.dtype
-        return (
-            low.reshape(shape).astype(dtype) + patches.lower,
-            high.reshape(shape).astype(dtype) + patches.upper,
-        )
-
-    def _concrete(
-        self, graph: Graph, region: Region, target: int, coeffs: jax.Array, lines: dict[int, Lines]
-    ) -> tuple[jax.Array, jax.Array]:
-        """The range `[S]` of dense specifications of a node (its upper end with shared slopes only)."""
-        form = self._pass(graph, target, coeffs, lines, self.slope.shared)
-        low, high = linear_range(region, form.coeffs[0])
-        return low.astype(form.lower.dtype) + form.lower, high.astype(form.upper.dtype) + form.upper
-
-    def _usual(self, node: Node) -> bool:
-        """Whether the rule table has the rule that the patch pass implements."""
-        return node.kind in CROWN_RULES and self.rules.get(node.kind) is CROWN_RULES[node.kind]
-
-    def _both(self, graph: Graph, target: int, lines: dict[int, Lines]):
-        """Coefficients and offsets of the lower and the upper linear bound of every entry."""
-        identity = _identity(graph, target)
+    def linear(self, fn: Function, region: Region) -> LinearBounds:
+        """Return linear functions of the input that enclose every output of fn over the region."""
+        graph = graph_of(fn, region)
+        enclosures, identity = self.enclosures(graph, region), identity_rows(graph, graph.output)
+        below = enclosures.rows(graph.output, identity, (SPECIFICATION, 1), self.slope.shared)
         if self.slope.shared:
-            form = self._pass(graph, target, identity, lines, True)
-            return (form.coeffs[0], form.lower), (form.coeffs[0], form.upper)
+            return LinearBounds(
+                _form(graph, below.coeffs[0], below.lower), _form(graph, below.coeffs[0], below.upper)
+            )
         # An upper bound of z is minus a lower bound of -z.
-        below = self._pass(graph, target, identity, lines, False)
-        above = self._pass(graph, target, -identity, lines, False)
-        return (below.coeffs[0], below.lower), (-above.coeffs[0], -above.lower)
-
-    def _pass(
-        self, graph: Graph, target: int, coeffs: jax.Array, lines: dict[int, Lines], two_sided: bool
-    ) -> Frontier:
-        return propagate(
-            graph,
-            target,
-            coeffs,
-            lines=lines.__getitem__,
-            stop=lambda _: False,
-            rules=self.rules,
-            engine="crown",
-            two_sided=two_sided,
+        above = enclosures.rows(graph.output, -identity, (SPECIFICATION, -1), False)
+        return LinearBounds(
+            _form(graph, below.coeffs[0], below.lower), _form(graph, -above.coeffs[0], -above.lower)
         )
+
+    def ranges(self, graph: Graph, region: Region, targets: tuple[int, ...]) -> dict[int, Bounds]:
+        """Return the intervals of the target nodes and of every node they needed."""
+        enclosures = self.enclosures(graph, region)
+        for target in sorted(targets):
+            enclosures.known(target)
+        return enclosures.ranges
+
+    def enclosures(self, graph: Graph, region: Region) -> Enclosures:
+        """Return the intervals and planes of a graph on a region, found as they are asked for."""
+        found = Enclosures(graph, region, self.slope, self.rules, self.memory)
+        if self.intermediate is not None:
+            sources = found.sources(graph.output)
+            known = self.intermediate.ranges(graph, region, sources)
+            found.ranges.update((index, known[index]) for index in sources)
+        return found
 
 
 def crown(
-    slope: Slope | Sequence[jax.Array] = adaptive, intermediate: Ibp | None = None, rules: Rules = CROWN_RULES
+    slope: Slope | Sequence[jax.Array] = adaptive,
+    intermediate: Intermediate | None = None,
+    rules: Rules = CROWN_RULES,
 ) -> Crown:
     """Return CROWN as a method `(fn, region) -> Bounds`, with `.lower` and `.linear`.
 
@@ -178,7 +116,8 @@ def crown(
     Args:
       slope: the free line of each relaxation: `slopes.adaptive`, `parallel`, `zero`, `one`,
         or one array in [0, 1] per activation.
-      intermediate: the method for intermediate bounds; `None` for CROWN itself.
+      intermediate: the method for intermediate bounds, such as `ibp()`, `forward()` or
+        `tightest(ibp(), crown())`; `None` for CROWN itself.
       rules: the rule table; extend it with `CROWN_RULES | {kind: rule}`.
 
     Raises (on use):
@@ -199,9 +138,10 @@ def crown(
             "slope must be slopes.adaptive, parallel, zero, one or a list of arrays, got "
             f"{type(slope).__name__}."
         )
-    if not (intermediate is None or isinstance(intermediate, Ibp)):
+    if not (intermediate is None or hasattr(intermediate, "ranges")):
         raise InvalidInputError(
-            f"intermediate must be None (crown itself) or ibp(), got {type(intermediate).__name__}."
+            "intermediate must be None (crown itself) or a bounding method such as ibp(), got "
+            f"{type(intermediate).__name__}."
         )
     return Crown(chosen, intermediate, rules)
 
@@ -236,6 +176,7 @@ def fast_lin() -> Crown:
     return crown(parallel)
 
 
-def _identity(graph: Graph, target: int) -> jax.Array:
-    node = graph.nodes[target]
-    return jnp.eye(node.size, dtype=node.dtype).reshape(node.size, *node.shape)
+def _form(graph: Graph, coeffs: jax.Array, offset: jax.Array) -> LinearForm:
+    """Rows as a linear form shaped like the output."""
+    full = (*graph.out_shape, *graph.in_shape)
+    return LinearForm(coeffs.reshape(full), offset.reshape(graph.out_shape))

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
-from jaxcert.bounds.affine import has_short_form, spread_forward
-from jaxcert.bounds.backward import CROWN_RULES, propagate
+from jaxcert.bounds.affine import affine_range, no_planes
+from jaxcert.bounds.backward import CROWN_RULES
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, graph_of, specification
+from jaxcert.bounds.sweep import propagate
 from jaxcert.bounds.types import Bounds, Specification
-from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph, Node
 from jaxcert.graph.ir import AFFINE, STRUCTURAL
-from jaxcert.regions import Box, Region, interval, linear_range, minimize_linear
-from jaxcert.relax import ACTIVATIONS, Activation
+from jaxcert.regions import Box, Region, interval, is_box, minimize_linear
+from jaxcert.relax import ACTIVATIONS, JOINS, Record
 
 NAME = "ibp"
 
@@ -45,11 +45,12 @@ def bilinear(node: Node, x: Bounds) -> Bounds:
     return Bounds(center - radius, center + radius)
 
 
-def image(record: Activation) -> Callable[..., Bounds]:
-    """Exact per entry: the record's own range of the function on an interval."""
+def image(record: Record) -> Callable[..., Bounds]:
+    """Exact per entry: the record's own range of the function on the box of its operands."""
 
-    def rule(node: Node, x: Bounds) -> Bounds:
-        return Bounds(*record.image(x.lower, x.upper, *node.consts))
+    def rule(node: Node, *xs: Bounds) -> Bounds:
+        lowers, uppers = tuple(x.lower for x in xs), tuple(x.upper for x in xs)
+        return Bounds(*record.range(lowers, uppers, *node.consts))
 
     rule.__name__ = f"image_{record.name}"
     return rule
@@ -58,7 +59,7 @@ def image(record: Activation) -> Callable[..., Bounds]:
 IBP_RULES = Rules(
     dict.fromkeys(sorted(STRUCTURAL), structural)
     | {"dot": bilinear, "conv": bilinear, "scale": bilinear, "shift": translation}
-    | {record.name: image(record) for record in ACTIVATIONS}
+    | {record.name: image(record) for record in (*ACTIVATIONS, *JOINS)}
 )
 
 
@@ -87,7 +88,7 @@ class Ibp:
             return graph.nodes[index].kind not in AFFINE
 
         tail = propagate(
-            graph, target, spec.coeffs, lines=_no_lines, stop=stop, rules=CROWN_RULES, engine=NAME
+            graph, target, spec.coeffs, planes=no_planes, stop=stop, rules=CROWN_RULES, engine=NAME
         )
         value = tail.lower + spec.offset
         ranges = self.ranges(graph, region, tuple(index for index in tail.coeffs if index))
@@ -107,7 +108,7 @@ class Ibp:
         node = graph.nodes[index]
         if index == 0:
             return Bounds(*interval(region))
-        if not _is_box(region) and graph.affine_in_input()[index]:
+        if not is_box(region) and graph.affine_in_input()[index]:
             return affine_range(graph, region, index)
         return self.rules.rule(node, NAME)(node, *(known[i] for i in node.inputs))
 
@@ -139,34 +140,11 @@ def ibp(rules: Rules = IBP_RULES) -> Ibp:
     return Ibp(rules)
 
 
-def affine_range(graph: Graph, region: Region, index: int) -> Bounds:
-    """Return the exact range of a node that is affine in the input."""
-    if has_short_form(region, graph.box_exact()[index]):
-        return spread_forward(graph, region, index)
-    node = graph.nodes[index]
-    size = node.size
-    identity = jnp.eye(size, dtype=node.dtype).reshape(size, *node.shape)
-    rows = propagate(
-        graph, index, identity, lines=_no_lines, stop=lambda _: False, rules=CROWN_RULES, engine=NAME
-    )
-    low, high = linear_range(region, rows.coeffs[0])
-    low, high = low.astype(node.dtype) + rows.lower, high.astype(node.dtype) + rows.lower
-    return Bounds(low.reshape(node.shape), high.reshape(node.shape))
-
-
 def _needed(graph: Graph, region: Region, targets: tuple[int, ...]) -> list[int]:
     """The nodes to bound, in order. In an l_p ball, exact affine values hide what is before them."""
-    box, affine = _is_box(region), graph.affine_in_input()
+    box, affine = is_box(region), graph.affine_in_input()
     needed = set(targets)
     for index in range(graph.output, 0, -1):
         if index in needed and (box or not affine[index]):
             needed.update(graph.nodes[index].inputs)
     return sorted(needed)
-
-
-def _is_box(region: Region) -> bool:
-    return isinstance(region, Box) or region.norm == float("inf")
-
-
-def _no_lines(index: int):
-    raise InvalidInputError(f"node {index} is not affine; this is a bug in jaxcert, please report it.")

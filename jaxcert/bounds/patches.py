@@ -22,21 +22,19 @@ import numpy as np
 from jax import lax
 
 from jaxcert import kernels
-from jaxcert.bounds.backward import enclose, record_of
+from jaxcert.bounds.backward import Step, enclose, record_of
 from jaxcert.graph import Graph, Node
 from jaxcert.regions import Box, LpBall, Region, linear_range
-from jaxcert.relax import Lines
+from jaxcert.relax import Planes
 
-_RENAMING = frozenset({"reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy"})
+_RENAMING = frozenset({"reshape", "squeeze", "expand_dims", "broadcast_in_dim"})
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Coefficients `[*P or *1, S, *k, C]` on a node, with the offsets `[*P, S]` collected so far."""
+    """Coefficients `[*P or *1, S, *k, C]` on a node; rows are counted position by position."""
 
     coeffs: jax.Array
-    lower: jax.Array
-    upper: jax.Array
     positions: tuple[int, ...]
     stride: tuple[int, ...]
     pad: tuple[int, ...]
@@ -53,6 +51,9 @@ class Patches:
     @property
     def rows(self) -> int:
         return self.coeffs.shape[self.dims]
+
+    def negated(self) -> "Patches":
+        return replace(self, coeffs=-self.coeffs)
 
     def indices(self, axis: int, size: int) -> np.ndarray:
         """Node positions `[P, k]` of the window entries along a spatial axis; `size` means outside."""
@@ -72,48 +73,79 @@ class Patches:
         return jnp.transpose(value, order)
 
 
-def patch_start(graph: Graph, target: int) -> Patches | None:
-    """One row per neuron of a convolution's output, or None where the target is none."""
-    index = target
-    while graph.nodes[index].kind in _RENAMING | {"shift", "scale"} and len(graph.nodes[index].inputs) == 1:
-        index = graph.nodes[index].inputs[0]
-    node = graph.nodes[index]
-    if node.kind != "conv" or graph.nodes[target].shape[-len(node.shape) + 1 :] != node.shape[1:]:
+def rows_of(form: jax.Array | Patches) -> int:
+    """How many rows of coefficients there are."""
+    return prod(form.positions) * form.rows if isinstance(form, Patches) else form.shape[0]
+
+
+def patch_start(graph: Graph, target: int, channels: jax.Array | None = None) -> Patches | None:
+    """One row per neuron of a node with spatial axes, or None for other nodes.
+
+    Args:
+      channels: the channels whose rows are wanted, all of them by default.
+    """
+    dims = _spatial_axes(graph, target)
+    shape, dtype = graph.nodes[target].shape, graph.nodes[target].dtype
+    if dims == 0 or prod(shape[: -dims - 1]) != 1 or len(shape) <= dims:
         return None
-    if node.shape[0] != 1 or graph.nodes[target].size != node.size:
-        return None
-    spatial, channels = node.shape[1:-1], node.shape[-1]
-    ones = (1,) * len(spatial)
-    identity = jnp.eye(channels, dtype=node.dtype).reshape(*ones, channels, *ones, channels)
-    zero = jnp.zeros((*spatial, channels), node.dtype)
-    return Patches(identity, zero, zero, spatial, ones, (0,) * len(spatial), True)
+    spatial, size = shape[-dims - 1 : -1], shape[-1]
+    ones = (1,) * dims
+    chosen = jnp.arange(size) if channels is None else channels
+    identity = (chosen[:, None] == jnp.arange(size)[None, :]).astype(dtype)
+    coeffs = identity.reshape(*ones, chosen.shape[0], *ones, size)
+    return Patches(coeffs, spatial, ones, (0,) * dims, True)
 
 
 def patch_step(
-    graph: Graph, index: int, patches: Patches, lines: Callable[[int], Lines], two_sided: bool
-) -> Patches | None:
-    """Rewrite coefficients on a node in terms of its one input; None where patches do not serve."""
+    graph: Graph,
+    index: int,
+    patches: Patches,
+    planes: Callable[[int, Callable[[jax.Array], jax.Array], tuple[int, ...]], Planes],
+    two_sided: bool,
+) -> Step | None:
+    """Rewrite coefficients on a node in terms of its inputs; None where patches do not serve."""
     node = graph.nodes[index]
-    if len(node.inputs) != 1 or not _fits(graph, node, patches):
+    if not _fits(graph, node, patches):
         return None
     if node.kind == "conv":
-        return _through_conv(node, patches)
+        return Step((_through_conv(node, patches),))
+    if node.kind in _RENAMING or node.kind == "add":
+        return Step((patches,) * len(node.inputs))
     shape = node.shape[-patches.dims - 1 :]
-    if node.kind in _RENAMING:
-        return patches
-    if record_of(node) is None and node.kind not in ("shift", "scale"):
-        return None
+
+    def lift(value: jax.Array) -> jax.Array:
+        windows = patches.extract(jnp.broadcast_to(value, node.shape).reshape(shape))
+        return jnp.expand_dims(windows, patches.dims)
+
     if node.kind == "shift":
-        windows = patches.extract(jnp.broadcast_to(node.consts[0], node.shape).reshape(shape))
-        constant = (patches.coeffs * _rows(patches, windows)).sum(_entry_axes(patches))
-        return _add(patches, constant, constant)
+        constant = _per_row(patches, (patches.coeffs * lift(node.consts[0])).sum(_entry_axes(patches)))
+        return Step((patches,), constant, constant)
     if node.kind == "scale":
-        windows = patches.extract(jnp.broadcast_to(node.consts[0], node.shape).reshape(shape))
-        return replace(patches, coeffs=patches.coeffs * _rows(patches, windows), clean=True)
-    enclosure = lines(index)
-    windows = Lines(*(_rows(patches, patches.extract(part.reshape(shape))) for part in enclosure))
-    step = enclose(patches.coeffs, windows, _entry_axes(patches), two_sided)
-    return replace(_add(patches, step.lower, step.upper), coeffs=step.coeffs[0], clean=True)
+        return Step((replace(patches, coeffs=patches.coeffs * lift(node.consts[0]), clean=True),))
+    if record_of(node) is None:
+        return None
+    enclosure = planes(index, lift, (*patches.positions, *patches.coeffs.shape[patches.dims :]))
+    step = enclose(patches.coeffs, enclosure, _entry_axes(patches), two_sided)
+    moved = tuple(replace(patches, coeffs=coeffs, clean=True) for coeffs in step.coeffs)
+    return Step(moved, _per_row(patches, step.lower), _per_row(patches, step.upper))
+
+
+def added(first: Patches, second: Patches) -> Patches | None:
+    """The sum of coefficients on one node, or None where positions step differently."""
+    if first.positions != second.positions or first.stride != second.stride:
+        return None
+    pad = tuple(max(a, b) for a, b in zip(first.pad, second.pad, strict=True))
+    ends = [[k - p for k, p in zip(part.window, part.pad, strict=True)] for part in (first, second)]
+    end = tuple(max(a, b) for a, b in zip(*ends, strict=True))
+    coeffs = _grown(first, pad, end) + _grown(second, pad, end)
+    return replace(first, coeffs=coeffs, pad=pad, clean=first.clean and second.clean)
+
+
+def _grown(patches: Patches, pad: tuple[int, ...], end: tuple[int, ...]) -> jax.Array:
+    """Coefficients of a window that reaches from -pad to end, 0 where it was not."""
+    sizes = zip(pad, end, patches.pad, patches.window, strict=True)
+    sides = [(new - old, last - (k - old)) for new, last, old, k in sizes]
+    return jnp.pad(patches.coeffs, [(0, 0)] * (patches.dims + 1) + sides + [(0, 0)])
 
 
 def small(graph: Graph, index: int, patches: Patches) -> bool:
@@ -122,7 +154,7 @@ def small(graph: Graph, index: int, patches: Patches) -> bool:
 
 
 def patch_range(region: Region, patches: Patches) -> tuple[jax.Array, jax.Array]:
-    """The range `[*P, S]` of coefficients on the input, offsets not included.
+    """The range `[P * S]` of coefficients on the input, offsets not included.
 
     Each position sees the region restricted to its window: a linear function that reads only
     some coordinates has the same range over the region and over its restriction to them.
@@ -133,8 +165,7 @@ def patch_range(region: Region, patches: Patches) -> tuple[jax.Array, jax.Array]
         lambda part: part.reshape(count, *part.shape[patches.dims :]), _windows(region, patches)
     )
     low, high = jax.vmap(linear_range)(local, coeffs.reshape(count, *coeffs.shape[patches.dims :]))
-    shape = (*patches.positions, patches.rows)
-    return low.reshape(shape), high.reshape(shape)
+    return low.reshape(-1), high.reshape(-1)
 
 
 def dense(graph: Graph, index: int, patches: Patches) -> jax.Array:
@@ -158,15 +189,29 @@ def dense(graph: Graph, index: int, patches: Patches) -> jax.Array:
     return value.reshape(prod(patches.positions) * patches.rows, *node.shape)
 
 
+def _spatial_axes(graph: Graph, target: int) -> int:
+    """How many spatial axes the convolution has from which a node comes entry by entry, 0 without one."""
+    index, size = target, graph.nodes[target].size
+    while index:
+        node = graph.nodes[index]
+        if node.kind == "conv":
+            return len(node.shape) - 2
+        known = node.kind in _RENAMING | {"shift", "scale", "add"} or record_of(node) is not None
+        if not known or graph.nodes[node.inputs[0]].size != size:
+            return 0
+        index = node.inputs[0]
+    return 0
+
+
 def _fits(graph: Graph, node: Node, patches: Patches) -> bool:
-    """Whether a node and its input are laid out as `[1, ..., 1, *spatial, C]`, input renamed at most."""
-    source = graph.nodes[node.inputs[0]]
+    """Whether a node and its inputs are laid out as `[1, ..., 1, *spatial, C]`, inputs renamed at most."""
     if node.kind == "conv":
         return len(node.shape) == patches.dims + 2 and node.shape[0] == 1
-    if node.kind in _RENAMING and source.size != node.size:
-        return False
     tail = node.shape[-patches.dims - 1 :]
-    return prod(tail) == node.size and source.shape[-patches.dims - 1 :] == tail
+    sources = [graph.nodes[i] for i in node.inputs]
+    return prod(tail) == node.size and all(
+        source.size == node.size and source.shape[-patches.dims - 1 :] == tail for source in sources
+    )
 
 
 def _through_conv(node: Node, patches: Patches) -> Patches:
@@ -175,7 +220,8 @@ def _through_conv(node: Node, patches: Patches) -> Patches:
     dims = patches.dims
     coeffs = patches.coeffs
     if not patches.clean:
-        coeffs = coeffs * _rows(patches, patches.extract(jnp.ones(node.shape[1:], node.dtype)))
+        inside = patches.extract(jnp.ones(node.shape[1:], node.dtype))
+        coeffs = coeffs * jnp.expand_dims(inside, patches.dims)
     strides, padding, dilation = setting["strides"], setting["padding"], setting["dilation"]
     window = tuple(
         (patches.window[i] - 1) * strides[i] + (kernel.shape[i] - 1) * dilation[i] + 1 for i in range(dims)
@@ -201,17 +247,13 @@ def _through_conv(node: Node, patches: Patches) -> Patches:
     )
 
 
-def _rows(patches: Patches, windows: jax.Array) -> jax.Array:
-    """Windows `[*P, *k, C]` lifted to broadcast over the rows: `[*P, 1, *k, C]`."""
-    return jnp.expand_dims(windows, patches.dims)
-
-
 def _entry_axes(patches: Patches) -> tuple[int, ...]:
     return tuple(range(patches.dims + 1, 2 * patches.dims + 2))
 
 
-def _add(patches: Patches, lower: jax.Array | float, upper: jax.Array | float) -> Patches:
-    return replace(patches, lower=patches.lower + lower, upper=patches.upper + upper)
+def _per_row(patches: Patches, value: jax.Array | float) -> jax.Array:
+    """Sums over windows `[*P or *1, S]` as one value per row."""
+    return jnp.broadcast_to(value, (*patches.positions, patches.rows)).reshape(-1)
 
 
 def _windows(region: Region, patches: Patches) -> Region:

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from jaxcert.relax import ACTIVATIONS
+from jaxcert.relax import ACTIVATIONS, JOINS
 
 STRUCTURAL = frozenset(
     {
@@ -43,8 +43,8 @@ BILINEAR = frozenset({"dot", "conv", "scale"})
 LINEAR = STRUCTURAL | BILINEAR
 AFFINE = LINEAR | {"shift"}
 
-# After a mixing map: kinds that rename, repeat or pick entries, so that each entry's interval stays exact.
-_ENTRYWISE = (STRUCTURAL - {"add", "cumsum", "reduce_sum", "reduce_window_sum"}) | {"scale", "shift"}
+# Kinds that rename, repeat or pick entries, so that an interval of each entry keeps its exactness.
+ENTRYWISE = STRUCTURAL - {"add", "cumsum", "reduce_sum", "reduce_window_sum"}
 # Before it: kinds that use every entry of their input at most once.
 _INJECTIVE = frozenset(
     {
@@ -68,7 +68,7 @@ def opaque_kind(primitive: str) -> str:
     A cast to integers is no linear "convert_element_type": what was not translated must never
     meet the rule of what was.
     """
-    known = AFFINE | {record.name for record in ACTIVATIONS} | {"input"}
+    known = AFFINE | {record.name for record in (*ACTIVATIONS, *JOINS)} | {"input"}
     return f"untranslated {primitive}" if primitive in known else primitive
 
 
@@ -130,6 +130,14 @@ class Graph:
             values.append(node.apply(node.consts, *(values[i] for i in node.inputs)))
         return values[-1]
 
+    def sources(self, target: int, kinds: frozenset[int]) -> tuple[int, ...]:
+        """The operands of the nodes in `kinds` that a target depends on, in order, itself included."""
+        needed = {target}
+        for index in range(target, 0, -1):
+            if index in needed:
+                needed.update(self.nodes[index].inputs)
+        return tuple(sorted({i for index in needed & kinds for i in self.nodes[index].inputs}))
+
     def affine_in_input(self) -> tuple[bool, ...]:
         """For each node, whether its value is an affine function of the input."""
         return self._affine
@@ -155,7 +163,7 @@ class Graph:
         for node in self.nodes[1:]:
             source = node.inputs[0]
             alone = len(node.inputs) == 1
-            entrywise = alone and node.kind in _ENTRYWISE
+            entrywise = alone and node.kind in ENTRYWISE | {"scale", "shift"}
             renames = node.kind == "broadcast_in_dim" and node.size == self.nodes[source].size
             fresh.append(alone and fresh[source] and (node.kind in _INJECTIVE or renames))
             exact.append((entrywise and exact[source]) or (alone and node.kind in AFFINE and fresh[source]))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcert.errors import InvalidInputError
-from jaxcert.relax.types import Activation, Lines
+from jaxcert.relax.types import Ends, Planes, Record
 
 
 @jax.tree_util.register_static
@@ -19,11 +19,9 @@ from jaxcert.relax.types import Activation, Lines
 class Adaptive:
     """The line of least area for piecewise linear functions, CROWN's tangents otherwise."""
 
-    def lines(
-        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
-    ) -> Lines:
+    def planes(self, record: Record, index: int, lowers: Ends, uppers: Ends, params: tuple) -> Planes:
         del index
-        return record.lines(lower, upper, record.adaptive(lower, upper, *params), *params)
+        return record.enclose(lowers, uppers, record.choose(lowers, uppers, *params), *params)
 
     @property
     def shared(self) -> bool:
@@ -35,11 +33,9 @@ class Adaptive:
 class Parallel:
     """One slope for the lower and the upper line."""
 
-    def lines(
-        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
-    ) -> Lines:
+    def planes(self, record: Record, index: int, lowers: Ends, uppers: Ends, params: tuple) -> Planes:
         del index
-        return record.parallel(lower, upper, *params)
+        return record.enclose_parallel(lowers, uppers, *params)
 
     @property
     def shared(self) -> bool:
@@ -59,11 +55,9 @@ class Fixed:
                 f"a slope position must lie in [0, 1], got {self.alpha}: outside the lines are unsound."
             )
 
-    def lines(
-        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
-    ) -> Lines:
+    def planes(self, record: Record, index: int, lowers: Ends, uppers: Ends, params: tuple) -> Planes:
         del index
-        return record.lines(lower, upper, self.alpha, *params)
+        return record.enclose(lowers, uppers, self.alpha, *params)
 
     @property
     def shared(self) -> bool:
@@ -73,7 +67,7 @@ class Fixed:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Positions in [0, 1], one array per activation in the order of the graph.
+    """Positions in [0, 1], one array per activation (joins included) in the order of the graph.
 
     Each array has the shape of its activation's input. Values outside [0, 1] are clipped,
     so any array is sound.
@@ -81,22 +75,52 @@ class Given:
 
     alphas: tuple[jax.Array, ...]
 
-    def lines(
-        self, record: Activation, index: int, lower: jax.Array, upper: jax.Array, params: tuple
-    ) -> Lines:
-        alpha = jnp.asarray(self.alphas[index])
-        if alpha.shape != lower.shape:
+    def planes(self, record: Record, index: int, lowers: Ends, uppers: Ends, params: tuple) -> Planes:
+        alpha, shape = jnp.asarray(self.alphas[index]), lowers[0].shape
+        if alpha.shape != shape:
             raise InvalidInputError(
-                f"slope array {index} has shape {alpha.shape} but its activation has shape {lower.shape}."
+                f"slope array {index} has shape {alpha.shape} but its activation has shape {shape}."
             )
-        return record.lines(lower, upper, jnp.clip(alpha, 0, 1).astype(lower.dtype), *params)
+        alpha = jnp.clip(alpha, 0, 1).astype(lowers[0].dtype)
+        return record.enclose(lowers, uppers, alpha, *params)
 
     @property
     def shared(self) -> bool:
         return False
 
 
-Slope = Adaptive | Parallel | Fixed | Given
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class PerRow:
+    """Positions in [0, 1] for every row of every backward pass: what alpha-CROWN optimises.
+
+    Keys are `(target node, sign of the rows, order of the activation)`; each array has the
+    shape of the coefficients that meet the activation in that pass. Values outside [0, 1]
+    are clipped, so any array is sound.
+    """
+
+    alphas: dict[tuple[int, int, int], jax.Array]
+
+    def planes(
+        self,
+        record: Record,
+        key: tuple[int, int, int],
+        lowers: Ends,
+        uppers: Ends,
+        params: tuple,
+        shape: tuple[int, ...],
+    ) -> Planes:
+        """Return planes that broadcast to `shape`; the ends broadcast against it."""
+        del shape
+        alpha = jnp.clip(self.alphas[key], 0, 1).astype(lowers[0].dtype)
+        return record.enclose(lowers, uppers, alpha, *params)
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+
+Slope = Adaptive | Parallel | Fixed | Given | PerRow
 
 adaptive = Adaptive()
 parallel = Parallel()

@@ -1,4 +1,8 @@
-"""The record of one activation, which interval, linear, dual and LP engines all read."""
+"""The records of activations and joins, which interval, linear, dual and LP engines all read.
+
+An `Activation` is an element-wise function of one bounded value, a `Join` of several.
+Engines see both through four methods: `range`, `enclose`, `enclose_parallel`, `choose`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +21,21 @@ class Lines(NamedTuple):
     lower_offset: jax.Array
     upper_slope: jax.Array
     upper_offset: jax.Array
+
+
+class Planes(NamedTuple):
+    """Two affine functions of several operands that enclose a join, element by element.
+
+    `sum_i lower_slopes[i] * x_i + lower_offset <= f(x) <= sum_i upper_slopes[i] * x_i + upper_offset`.
+    """
+
+    lower_slopes: tuple[jax.Array, ...]
+    lower_offset: jax.Array
+    upper_slopes: tuple[jax.Array, ...]
+    upper_offset: jax.Array
+
+
+Ends = tuple[jax.Array, ...]
 
 
 @dataclass(frozen=True)
@@ -45,3 +64,51 @@ class Activation:
     parallel: Callable[..., Lines]
     adaptive: Callable[..., jax.Array]
     cases: tuple[tuple[float, ...], ...] = ((),)
+
+    def range(self, lowers: Ends, uppers: Ends, *params) -> tuple[jax.Array, jax.Array]:
+        """Return the exact range of the function on an interval."""
+        return self.image(lowers[0], uppers[0], *params)
+
+    def enclose(self, lowers: Ends, uppers: Ends, alpha: jax.Array, *params) -> Planes:
+        """Return the lines at position alpha as planes."""
+        return _planes(self.lines(lowers[0], uppers[0], alpha, *params))
+
+    def enclose_parallel(self, lowers: Ends, uppers: Ends, *params) -> Planes:
+        """Return the lines of one slope as planes."""
+        return _planes(self.parallel(lowers[0], uppers[0], *params))
+
+    def choose(self, lowers: Ends, uppers: Ends, *params) -> jax.Array:
+        """Return the usual alpha."""
+        return self.adaptive(lowers[0], uppers[0], *params)
+
+
+@dataclass(frozen=True)
+class Join:
+    """One element-wise function of several bounded operands of one shape, and how to enclose it.
+
+    Attributes:
+      name: the op kind in the graph.
+      fn: `fn(*xs)`.
+      range: `range(lowers, uppers) -> (lower, upper)`, exact on the box of the operands.
+      enclose: `enclose(lowers, uppers, alpha) -> Planes`, sound for every alpha in [0, 1].
+      enclose_parallel: `enclose_parallel(lowers, uppers) -> Planes` with the same slopes on both sides.
+      choose: `choose(lowers, uppers) -> alpha`, the usual one.
+      operands: the numbers of operands on which the common tests exercise the record.
+
+    Every function accepts lower = upper, and propagates NaN.
+    """
+
+    name: str
+    fn: Callable[..., jax.Array]
+    range: Callable[..., tuple[jax.Array, jax.Array]]
+    enclose: Callable[..., Planes]
+    enclose_parallel: Callable[..., Planes]
+    choose: Callable[..., jax.Array]
+    operands: tuple[int, ...]
+
+
+Record = Activation | Join
+
+
+def _planes(lines: Lines) -> Planes:
+    return Planes((lines.lower_slope,), lines.lower_offset, (lines.upper_slope,), lines.upper_offset)

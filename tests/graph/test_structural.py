@@ -154,7 +154,7 @@ def test_wrong_arguments_say_so():
     for build, says in (
         (lambda: jc.crown(slope=jnp.ones((1, 4))), "slope must be"),
         (lambda: jc.crown(slope="adaptive"), "slope must be"),
-        (lambda: jc.crown(intermediate=jc.crown()), "intermediate must be"),
+        (lambda: jc.crown(intermediate="ibp"), "intermediate must be"),
         (lambda: jc.crown()(fn, jnp.zeros(2)), "must be a region"),
         (lambda: jc.crown(slope=[jnp.ones(2)] * 3)(fn, region), "3 arrays but the network has 1"),
     ):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import jaxcert as jc
-from jaxcert.relax import LEAKY_RELU, RELU, TANH
+from jaxcert.relax import LEAKY_RELU, RELU, TANH, Lines
 
 LOWER, UPPER = jnp.array([-1.0, -2.0, 0.5]), jnp.array([2.0, 1.0, 1.0])
 
 
 def lines(slope, record=RELU, params=()):
-    return slope.lines(record, 0, LOWER, UPPER, params)
+    found = slope.planes(record, 0, (LOWER,), (UPPER,), params)
+    return Lines(found.lower_slopes[0], found.lower_offset, found.upper_slopes[0], found.upper_offset)
 
 
 def test_each_choice_places_the_free_line():

@@ -1,0 +1,200 @@
+"""What a backward method knows of a graph on a region: intervals and planes, first to last.
+
+Every activation and join is enclosed by planes over the intervals of its operands; an
+operand's interval comes from a backward pass that uses the planes of everything before it.
+Two kinds of nodes need no pass of their own: an activation or a join has the exact image of
+its operands' intervals, which is never looser than a pass through its planes for increasing
+functions of one operand, and entries that are only moved keep their intervals.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from jaxcert.bounds.affine import affine_range
+from jaxcert.bounds.backward import record_of
+from jaxcert.bounds.patches import Patches, patch_start
+from jaxcert.bounds.rules import Rules
+from jaxcert.bounds.sweep import Frontier, Lift, identity_rows, propagate, range_of
+from jaxcert.bounds.types import Bounds
+from jaxcert.errors import InvalidInputError
+from jaxcert.graph import Graph
+from jaxcert.graph.ir import ENTRYWISE
+from jaxcert.regions import Region
+from jaxcert.relax import Planes, Record
+from jaxcert.relax.slopes import Given, PerRow, Slope
+
+SPECIFICATION = -1  # the target number under which per-row slopes of the last pass are kept
+
+
+@dataclass
+class Enclosures:
+    """Intervals of nodes and planes of activations, filled in as they are asked for.
+
+    Attributes:
+      slope: how each free plane is chosen.
+      rules: the rule table of the passes.
+      memory: bytes that the rows of one pass may take; more are computed in blocks.
+      ranges: intervals known so far, by node.
+    """
+
+    graph: Graph
+    region: Region
+    slope: Slope
+    rules: Rules
+    memory: int
+    ranges: dict[int, Bounds] = field(default_factory=dict)
+    cut: Callable[[int, Bounds], Bounds] = lambda index, bounds: bounds
+    _planes: dict[int, Planes] = field(default_factory=dict)
+
+    def __post_init__(self):
+        nodes = enumerate(self.graph.nodes)
+        self.records: dict[int, Record] = {
+            i: found for i, node in nodes if (found := record_of(node)) is not None
+        }
+        self._order = {index: order for order, index in enumerate(self.records)}
+        if isinstance(self.slope, Given) and len(self.slope.alphas) != len(self.records):
+            raise InvalidInputError(
+                f"slopes hold {len(self.slope.alphas)} arrays but the network has {len(self.records)} "
+                "activations: give one array for each, in order."
+            )
+
+    def sources(self, target: int) -> tuple[int, ...]:
+        """The nodes before a target whose intervals its backward pass needs, in order."""
+        return self.graph.sources(target, frozenset(self.records))
+
+    def known(self, target: int) -> Bounds:
+        """Lower and upper bounds of every entry of a node."""
+        if target not in self.ranges:
+            for source in self.sources(target):
+                self.known(source)
+            self.ranges[target] = self.cut(target, self._range(target))
+        return self.ranges[target]
+
+    def rows(self, target: int, coeffs: jax.Array | Patches, key: tuple, two_sided: bool) -> Frontier:
+        """A backward pass from rows of coefficients on a node to the input."""
+        for source in self.sources(target):
+            self.known(source)
+
+        def planes(index: int, lift: Lift, shape: tuple[int, ...]) -> Planes:
+            return self._enclosure(index, lift, shape, key)
+
+        return propagate(
+            self.graph,
+            target,
+            coeffs,
+            planes=planes,
+            stop=lambda _: False,
+            rules=self.rules,
+            engine="crown",
+            two_sided=two_sided,
+        )
+
+    def _range(self, target: int) -> Bounds:
+        node, record = self.graph.nodes[target], self.records.get(target)
+        if record is not None:
+            lowers, uppers = self._ends(target)
+            return Bounds(*record.range(lowers, uppers, *node.consts))
+        if node.kind in ENTRYWISE and self.rules.get(node.kind) is not None:
+            inputs = [self.known(i) for i in node.inputs]
+            lower = node.apply(node.consts, *(b.lower for b in inputs))
+            return Bounds(lower, node.apply(node.consts, *(b.upper for b in inputs)))
+        return self.passes(target)
+
+    def passes(self, target: int) -> Bounds:
+        """Bounds of every entry of a node by backward passes with one row per entry."""
+        if self.graph.affine_in_input()[target]:
+            return affine_range(self.graph, self.region, target)
+        # An upper bound of z is minus a lower bound of -z.
+        low, high = self._signed(target, 1)
+        if not self.slope.shared:
+            high = -self._signed(target, -1)[0]
+        shape = self.graph.nodes[target].shape
+        return Bounds(low.reshape(shape), high.reshape(shape))
+
+    def _signed(self, target: int, sign: int) -> tuple[jax.Array, jax.Array]:
+        """Lower bounds (and, with shared slopes, upper bounds) `[rows]` of `sign` times every entry."""
+
+        def evaluate(form: jax.Array | Patches) -> tuple[jax.Array, jax.Array]:
+            found = self.rows(target, form, (target, sign), self.slope.shared)
+            low, high = range_of(self.region, found.coeffs[0])
+            dtype = found.lower.dtype
+            return low.astype(dtype) + found.lower, high.astype(dtype) + found.upper
+
+        return _in_blocks(evaluate, self.graph, target, sign, self._block(target))
+
+    def _block(self, target: int) -> int | None:
+        """How many rows (channels, for patches) fit the memory at once; None for all."""
+        if isinstance(self.slope, PerRow):
+            return None
+        node = self.graph.nodes[target]
+        widest = max(n.size for n in self.graph.nodes[: target + 1])
+        itemsize = jnp.dtype(node.dtype).itemsize
+        # Coefficients before and after a rule, and a temporary of it.
+        per_row = 3 * widest * itemsize
+        if node.size * per_row <= self.memory:
+            return None
+        return max(1, self.memory // per_row)
+
+    def _enclosure(self, index: int, lift: Lift, shape: tuple[int, ...], key: tuple) -> Planes:
+        record, node = self.records[index], self.graph.nodes[index]
+        lowers, uppers = self._ends(index)
+        order = self._order[index]
+        if isinstance(self.slope, PerRow):
+            return self._enclosure_per_row(self.slope, index, lift, shape, key)
+        if index not in self._planes:
+            self._planes[index] = self.slope.planes(record, order, lowers, uppers, node.consts)
+        return jax.tree_util.tree_map(lift, self._planes[index])
+
+    def _enclosure_per_row(
+        self, slope: PerRow, index: int, lift: Lift, shape: tuple[int, ...], key: tuple
+    ) -> Planes:
+        """Planes with a position for every row; outside the node (windows at a border) they are 0."""
+        record, node = self.records[index], self.graph.nodes[index]
+        lowers, uppers = self._ends(index)
+        inside = lift(jnp.ones(node.shape, node.dtype)) > 0
+
+        def within(value: jax.Array) -> jax.Array:
+            full = jnp.broadcast_to(value, node.shape)
+            return jnp.where(inside, lift(full), full.reshape(-1)[0])
+
+        planes = slope.planes(
+            record,
+            (*key, self._order[index]),
+            tuple(map(within, lowers)),
+            tuple(map(within, uppers)),
+            tuple(within(c) if isinstance(c, jax.Array) else c for c in node.consts),
+            shape,
+        )
+        return jax.tree_util.tree_map(lambda part: jnp.where(inside, part, 0), planes)
+
+    def _ends(self, index: int) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        inputs = [self.known(i) for i in self.graph.nodes[index].inputs]
+        return tuple(b.lower for b in inputs), tuple(b.upper for b in inputs)
+
+
+def _in_blocks(
+    evaluate: Callable[[jax.Array | Patches], tuple[jax.Array, jax.Array]],
+    graph: Graph,
+    target: int,
+    sign: int,
+    block: int | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluate one signed row per entry of a node, all at once or `block` rows after another."""
+    start = patch_start(graph, target)
+    if block is None:
+        return evaluate(_signed(identity_rows(graph, target) if start is None else start, sign))
+    size = graph.nodes[target].size
+    count = -(-size // block)
+    entries = jnp.arange(count * block).reshape(count, block)
+    # A number past the last entry gives a row of zeros, cut off below.
+    low, high = jax.lax.map(lambda rows: evaluate(_signed(identity_rows(graph, target, rows), sign)), entries)
+    return low.reshape(-1)[:size], high.reshape(-1)[:size]
+
+
+def _signed(form: jax.Array | Patches, sign: int) -> jax.Array | Patches:
+    if sign == 1:
+        return form
+    return form.negated() if isinstance(form, Patches) else -form
