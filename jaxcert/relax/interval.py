@@ -26,3 +26,13 @@ def poisoned(lines: Lines, lower: jax.Array, upper: jax.Array) -> Lines:
         lower_offset=jnp.where(finite, lines.lower_offset, jnp.nan),
         upper_offset=jnp.where(finite, lines.upper_offset, jnp.nan),
     )
+
+
+def unless_overflown(lines: Lines) -> Lines:
+    """Return the lines with a NaN offset wherever slope or offset overflowed, as those of exp do."""
+    below = jnp.isfinite(lines.lower_slope) & jnp.isfinite(lines.lower_offset)
+    above = jnp.isfinite(lines.upper_slope) & jnp.isfinite(lines.upper_offset)
+    return lines._replace(
+        lower_offset=jnp.where(below, lines.lower_offset, jnp.nan),
+        upper_offset=jnp.where(above, lines.upper_offset, jnp.nan),
+    )

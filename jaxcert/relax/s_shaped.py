@@ -1,6 +1,6 @@
-"""Sigmoid, tanh and arctan: increasing, convex below 0 and concave above.
+"""Sigmoid, tanh, arctan and erf: increasing, convex below 0 and concave above.
 
-All three are `f(x) = shift + h(x)` with h odd, so an upper line on [l, u] is the mirror
+All of them are `f(x) = shift + h(x)` with h odd, so an upper line on [l, u] is the mirror
 image of a lower line of h on [-u, -l], and only lower lines need deriving.
 
 Lower line with tangent point t. For u <= 0 the function is convex and every tangent with
@@ -20,6 +20,7 @@ Source: theses/4a (3.5) and Table 3.1 for parallel lines (its first case is misp
 tangent belongs to every l < 0); CROWN (Zhang et al. 2018) for the two-slope lines.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from jaxcert.relax.interval import ordered, poisoned
 from jaxcert.relax.types import Activation, Lines
 
 _BISECTIONS = 24
+_PEAK = 2 / math.sqrt(math.pi)
 
 
 class _Odd(NamedTuple):
@@ -180,6 +182,15 @@ _ARCTAN = _Odd(
     steepest=1.0,
 )
 
+# Beyond 30 erf is flat and its square would overflow.
+_ERF = _Odd(
+    fn=lax.erf,
+    slope=lambda x: _PEAK * jnp.exp(-(jnp.clip(x, -30, 30) ** 2)),
+    curvature=lambda x: -2 * jnp.clip(x, -30, 30) * _PEAK * jnp.exp(-(jnp.clip(x, -30, 30) ** 2)),
+    point=partial(_point, steepest=_PEAK, solve=lambda k: jnp.sqrt(jnp.log(_PEAK / k))),
+    steepest=_PEAK,
+)
+
 
 def _record(name: str, fn: Callable[[jax.Array], jax.Array], h: _Odd, shift: float) -> Activation:
     return Activation(
@@ -196,3 +207,4 @@ def _record(name: str, fn: Callable[[jax.Array], jax.Array], h: _Odd, shift: flo
 SIGMOID = _record("sigmoid", jax.nn.sigmoid, _SIGMOID, 0.5)
 TANH = _record("tanh", jnp.tanh, _TANH, 0.0)
 ARCTAN = _record("arctan", jnp.arctan, _ARCTAN, 0.0)
+ERF = _record("erf", lax.erf, _ERF, 0.0)
