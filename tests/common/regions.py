@@ -43,6 +43,8 @@ KINDS = (
     Kind(1.0, clipped=True),
     Kind(None),
 )
+# Other norms, for the tests of regions themselves: near 1, between, large.
+OTHER = tuple(Kind(norm, clipped=True) for norm in (1.05, 1.5, 3.0, 50.0))
 MAGNITUDES = (0.0, 1e-6, 1e-3, 0.03, 0.3, 1.0, 30.0)
 
 

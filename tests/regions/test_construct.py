@@ -78,7 +78,7 @@ BAD_CLIPS = {
 
 @pytest.mark.parametrize(
     ("norm", "clipped"),
-    [(1.0, True), (2.0, False), (2.0, True), (3.0, False), (math.inf, False), (math.inf, True)],
+    [(1.0, True), (2.0, False), (2.0, True), (3.0, False), (3.0, True), (math.inf, False), (math.inf, True)],
 )
 def test_traced_mistakes_poison_every_number_and_never_certify(norm, clipped):
     cases = BAD_BALLS | (BAD_CLIPS if clipped else {})

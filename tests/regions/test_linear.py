@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 import jaxcert as jc
-from jaxcert.regions import linear_range, minimize_linear
-from tests.common.regions import KINDS, arrays, draw, rounded
+from jaxcert.regions import linear, linear_range, minimize_linear
+from jaxcert.regions.clipped import _dual_value
+from tests.common.regions import KINDS, OTHER, arrays, draw, rounded
 from tests.oracles import finite, linear_min, sets
 
 N = 5
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
 def test_range_is_the_minimum_and_minus_the_minimum_of_the_negative(kind, x64):
     rng = np.random.default_rng(0)
     drawn = [draw(kind, 6, rng) for _ in range(100)]
@@ -61,19 +62,13 @@ def test_general_p_lies_between_its_neighbours():
     assert len(set(values)) == len(values)
 
 
-def test_general_p_with_clip_is_refused_with_a_way_out():
-    region = jc.lp_ball(jnp.full(N, 0.5), 0.1, 3, clip=(0.0, 1.0))
-    with pytest.raises(jc.errors.InvalidInputError, match="norms 1, 2 and inf, got 3: drop clip"):
-        minimize_linear(region, jnp.ones(N))
-
-
 @pytest.mark.parametrize("shape", [(N + 1,), (), (2, N, 1)])
 def test_wrong_coefficient_shapes_raise(shape):
     with pytest.raises(jc.errors.InvalidInputError, match="must end with the region's shape"):
         minimize_linear(jc.linf_ball(jnp.zeros(N), 0.1), jnp.ones(shape))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
 def test_rows_and_batches_equal_single_calls(kind):
     rng = np.random.default_rng(4)
     drawn = [rounded(draw(kind, 4, rng, (0.0, 0.3)), "float32") for _ in range(3)]
@@ -108,6 +103,8 @@ FAMILIES = {
     "l1 clipped": (clipped_ball(1.0), ("x", "eps", "low", "high")),
     "l2 clipped": (clipped_ball(2.0), ("x", "eps", "low", "high")),
     "linf clipped": (clipped_ball(math.inf), ("x", "eps", "low", "high")),
+    "l1.5 clipped": (clipped_ball(1.5), ("x", "eps", "low", "high")),
+    "l4 clipped": (clipped_ball(4.0), ("x", "eps", "low", "high")),
     "box": (lambda theta: jc.box(theta["low"], theta["high"]), ("low", "high")),
 }
 
@@ -144,8 +141,8 @@ def test_gradient_and_hessian_in_every_argument(name, x64):
     gradient_of = jax.jit(jax.grad(lambda v, rest: f(unflat(v), rest)))
     hessian_of = jax.jit(jax.hessian(lambda v, rest: f(unflat(v), rest)))
     # A pinned coordinate sits on the edge eps = 0, where only one side exists. |g|^q with q < 2
-    # has no second derivative there, so p = 3 goes without one.
-    pinned = np.zeros(N) if name == "l3" else np.eye(N)[2]
+    # has no second derivative there, so p > 2 goes without one.
+    pinned = np.zeros(N) if name in ("l3", "l4 clipped") else np.eye(N)[2]
     rng = np.random.default_rng(6)
     for _ in range(4):
         theta = smooth_point(rng, pinned)
@@ -199,7 +196,7 @@ def test_derivatives_are_finite_at_zero_coefficients_and_zero_radius(name):
         assert bool(jnp.isfinite(slope).all()), key
 
 
-@pytest.mark.parametrize("norm", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("norm", [1.0, 1.1, 2.0, 5.0, math.inf])
 def test_clip_never_loosens_and_wide_clip_changes_nothing(norm, x64):
     rng = np.random.default_rng(8)
     x, coeffs = jnp.asarray(rng.random(N)), jnp.asarray(rng.normal(size=(50, N)))
@@ -213,17 +210,19 @@ def test_clip_never_loosens_and_wide_clip_changes_nothing(norm, x64):
     assert np.asarray(wide) == pytest.approx(np.asarray(plain), rel=1e-12)
 
 
-@pytest.mark.parametrize("size", [1, 3, 200])
-def test_clipped_l2_is_a_lower_bound_even_for_awkward_scales(size):
+@pytest.mark.parametrize(
+    ("norm", "size"), [(2.0, 1), (2.0, 3), (2.0, 200), (1.05, 200), (3.0, 200), (50.0, 200)]
+)
+def test_clipped_balls_give_lower_bounds_even_for_awkward_scales(norm, size):
     """float32, gains and rooms over many orders of magnitude: the dual value stays below the true minimum."""
     rng = np.random.default_rng(size)
-    ours = jax.jit(lambda x, eps, c: minimize_linear(jc.l2_ball(x, eps, (0.0, 1.0)), c))
+    ours = jax.jit(lambda x, eps, c: minimize_linear(jc.lp_ball(x, eps, norm, (0.0, 1.0)), c))
     for _ in range(60):
         center = np.round(rng.random(size), 1) if rng.random() < 0.5 else rng.random(size)
         radius = 10.0 ** rng.uniform(-4, 3, size)
         coeffs = rng.normal(size=size) * 10.0 ** rng.uniform(-8, 4, size)
         center, radius, coeffs = (a.astype(np.float32) for a in (center, radius, coeffs))
-        region = sets.ball(center, radius.astype(float), 2.0, (0.0, 1.0))
+        region = sets.ball(center, radius.astype(float), norm, (0.0, 1.0))
         exact = linear_min.minimize(region, coeffs.astype(float))
         slack = 1e-6 * float(np.abs(coeffs.astype(float)) @ (np.abs(center) + np.minimum(radius, 1.0)))
         found = float(ours(jnp.asarray(center), jnp.asarray(radius), jnp.asarray(coeffs)))
@@ -231,7 +230,56 @@ def test_clipped_l2_is_a_lower_bound_even_for_awkward_scales(size):
         assert found >= exact - 10 * slack
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("norm", [1.05, 1.5, 3.0, 50.0])
+def test_every_multiplier_gives_a_bound(norm, x64):
+    """Weak duality: whatever nu the search ends at, the dual value is on the safe side."""
+    rng = np.random.default_rng(9)
+    gains, room = rng.random((40, N)) * 10.0 ** rng.uniform(-3, 0, (40, N)), rng.random((40, N))
+    exact = [
+        -linear_min.minimize(sets.Set(np.zeros(N), np.ones(N), norm, np.full(N, -9.0), k), -g)
+        for g, k in zip(gains, room, strict=True)
+    ]
+    dual = jax.jit(jax.vmap(lambda nu: _dual_value(jnp.asarray(gains), jnp.asarray(room), nu, norm)))
+    values = np.asarray(dual(jnp.asarray(10.0 ** rng.uniform(-6, 2, (200, 40)))))
+    assert (values >= np.array(exact) - 1e-13).all()
+    assert (values.min(axis=0) <= np.array(exact) * 1.2).all(), "and some multiplier is nearly right"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_few_newton_steps_cost_tightness_only(steps, x64, monkeypatch):
+    monkeypatch.setattr(linear, "_NEWTON_STEPS", steps)
+    rng = np.random.default_rng(10)
+    center, radius, coeffs = rng.random((40, N)), rng.uniform(0.2, 2, (40, N)), rng.normal(size=(40, N))
+    found = jax.jit(jax.vmap(lambda x, eps, c: linear.minimize_linear(jc.l2_ball(x, eps, (0.0, 1.0)), c)))(
+        center, radius, coeffs
+    )
+    exact = [
+        linear_min.minimize(sets.ball(x, eps, 2.0, (0.0, 1.0)), c)
+        for x, eps, c in zip(center, radius, coeffs, strict=True)
+    ]
+    assert (np.asarray(found) <= np.array(exact) + 1e-13).all()
+    if steps == 0:
+        assert (np.asarray(found) < np.array(exact) - 1e-3).any(), "unfinished searches are looser"
+
+
+@pytest.mark.parametrize("norm", [1.05, 3.0, 50.0])
+def test_slopes_of_clipped_balls_are_finite_over_all_scales(norm):
+    """float32: powers of gains and rooms over twenty orders of magnitude, forward and backward."""
+    rng = np.random.default_rng(11)
+    shape = (300, 8)
+    center = np.where(rng.random(shape) < 0.3, np.round(rng.random(shape)), rng.random(shape))
+    radius = 10.0 ** rng.uniform(-10, 6, shape) * (rng.random(shape) < 0.9)
+    coeffs = rng.normal(size=shape) * 10.0 ** rng.uniform(-12, 6, shape) * (rng.random(shape) < 0.9)
+
+    def value(x, eps, c):
+        return minimize_linear(jc.lp_ball(x, eps, norm, (0.0, 1.0)), c)
+
+    slopes = jax.jit(jax.vmap(jax.value_and_grad(value, argnums=(0, 1, 2))))
+    found = slopes(*(jnp.asarray(part, jnp.float32) for part in (center, radius, coeffs)))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
 def test_nan_coefficients_give_nan(kind):
     parts = {
         "center": jnp.full(3, 0.5),

@@ -8,14 +8,14 @@ from hypothesis import given
 
 from jaxcert import regions
 from tests.common.compiling import quick_jit
-from tests.common.regions import KINDS, arrays, draw, rounded, seeds
+from tests.common.regions import KINDS, OTHER, arrays, draw, rounded, seeds
 from tests.oracles import finite, linear_min, sets
 
 SIZE, BATCH = 6, 24
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
 def test_linear_minimum_is_exact(kind, precision):
     tolerance = 3e-6 if precision == "float32" else 1e-12
     with jax.enable_x64(precision == "float64"):
@@ -42,7 +42,7 @@ def test_linear_minimum_is_exact(kind, precision):
         check()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
 def test_gradient_and_hessian_of_the_linear_minimum(kind, x64):
     def value(coeffs, center, parts):
         return regions.minimize_linear(kind.build({**parts, "center": center}), coeffs)
@@ -72,7 +72,7 @@ def check_derivatives(value_of, slopes_of, curved_of, center, parts, rng, moves)
     )
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
 def test_gradients_are_finite_where_the_minimum_has_a_kink(kind, x64):
     parts = {"center": jnp.full(SIZE, 0.5), "lower": jnp.zeros(SIZE), "upper": jnp.ones(SIZE)}
 
