@@ -44,7 +44,7 @@ def optimality_gap(ball, x, nearest, metric):
 
 BALLS = given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from([1.0, 2.0, math.inf]),
+    st.sampled_from([1.0, 2.0, math.inf, 1.1, 1.5, 3.0, 20.0]),
     st.sampled_from(["scalar", "array"]),
     st.booleans(),
 )
@@ -53,6 +53,8 @@ BALLS = given(
 @BALLS
 @example(3, 1.0, "array", True)
 @example(3, 2.0, "array", True)
+@example(3, 1.1, "array", True)
+@example(3, 20.0, "array", True)
 def test_is_the_nearest_point(seed, norm, radius_kind, clipped):
     with jax.enable_x64(True):
         ball, x = draw_ball(np.random.default_rng(seed), norm, radius_kind, clipped)
@@ -92,7 +94,7 @@ def test_single_precision_stays_inside_and_is_idempotent(seed, norm, radius_kind
     )
 
 
-@pytest.mark.parametrize("norm", [1.0, 2.0])
+@pytest.mark.parametrize("norm", [1.0, 2.0, 1.05, 50.0])
 @pytest.mark.parametrize("clipped", [False, True])
 @pytest.mark.parametrize("radius", [1e-6, 1e-30, 0.3, 1e4])
 def test_image_sized_and_extreme_radii(norm, clipped, radius):
@@ -129,7 +131,7 @@ def test_clip_and_ball_together_differ_from_one_after_the_other():
     np.testing.assert_allclose(project(tall, x), [0.6, 0.8], atol=1e-5)
 
 
-@pytest.mark.parametrize("norm", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("norm", [1.0, 2.0, 3.0, math.inf])
 def test_zero_radius_gives_the_centre(norm):
     center = jnp.array([0.1, 0.7, 1.0])
     for radius in (jnp.array(0.0), jnp.zeros(3)):
@@ -138,7 +140,7 @@ def test_zero_radius_gives_the_centre(norm):
             np.testing.assert_array_equal(move(ball, jnp.array([5.0, -3.0, 0.2])), center)
 
 
-@pytest.mark.parametrize("norm", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("norm", [1.0, 1.5, 2.0, math.inf])
 def test_bad_values_poison_every_coordinate(norm):
     x = jnp.array([0.2, 0.4])
     clip = (jnp.array(0.0), jnp.array(1.0))
@@ -158,20 +160,18 @@ def test_bad_values_poison_every_coordinate(norm):
 
 
 def test_infinite_input_is_brought_inside():
-    for norm in (1.0, 2.0, math.inf):
+    for norm in (1.0, 1.05, 2.0, 50.0, math.inf):
         ball = LpBall(jnp.zeros(3), jnp.array(0.5), None, norm)
         assert bool(contains(ball, project(ball, jnp.array([jnp.inf, 1.0, -jnp.inf]))))
 
 
-def test_refuses_other_norms_and_wrong_shapes():
+def test_refuses_wrong_shapes():
     x = jnp.zeros(2)
-    with pytest.raises(InvalidInputError, match="p = 1, 2 or infinity"):
-        project(LpBall(x, jnp.array(1.0), norm=3.0), x)
     with pytest.raises(InvalidInputError, match="shape"):
         project(LpBall(x, jnp.array(1.0), norm=2.0), jnp.zeros((4, 2)))
 
 
-@pytest.mark.parametrize("norm", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("norm", [1.0, 2.0, 3.0, math.inf])
 def test_batched_equals_one_by_one_and_does_not_retrace(norm):
     rng = np.random.default_rng(5)
     drawn = [draw_ball(rng, norm, "array", True, dtype=np.float32) for _ in range(4)]
