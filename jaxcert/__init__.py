@@ -26,12 +26,18 @@ from jaxcert.bounds import (
     targeted_margins,
 )
 from jaxcert.certify import (
+    AugmentedLagrangian,
+    CertifiedRadii,
     Envelope,
+    NeuronStatistics,
     RadiusBracket,
     bisection,
     certified_radius,
+    neuron_statistics,
+    nonuniform_radii,
     pec,
     polyhedral_envelope,
+    uniform_radii,
 )
 from jaxcert.regions import Box, LpBall, box, l1_ball, l2_ball, linf_ball, lp_ball
 from jaxcert.relax import slopes
@@ -40,12 +46,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AttackResult",
+    "AugmentedLagrangian",
     "Bounds",
     "Box",
+    "CertifiedRadii",
     "Envelope",
     "LinearBounds",
     "LinearForm",
     "LpBall",
+    "NeuronStatistics",
     "RadiusBracket",
     "attacks",
     "bisection",
@@ -68,6 +77,8 @@ __all__ = [
     "linf_ball",
     "lp_ball",
     "margins",
+    "neuron_statistics",
+    "nonuniform_radii",
     "pec",
     "pgd",
     "polyhedral_envelope",
@@ -75,4 +86,5 @@ __all__ = [
     "relax",
     "slopes",
     "targeted_margins",
+    "uniform_radii",
 ]
