@@ -24,7 +24,7 @@ from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.regions import Region, minimize_linear
-from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, Slope, adaptive, given, parallel
+from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, PerRow, Slope, adaptive, given, parallel
 
 DEFAULT_MEMORY = 2**31
 
@@ -133,7 +133,7 @@ def crown(
       (-0.5, 0.5)
     """
     chosen = given(slope) if isinstance(slope, list | tuple) else slope
-    if not isinstance(chosen, Adaptive | Parallel | Fixed | Given):
+    if not isinstance(chosen, Adaptive | Parallel | Fixed | Given | PerRow):
         raise InvalidInputError(
             "slope must be slopes.adaptive, parallel, zero, one or a list of arrays, got "
             f"{type(slope).__name__}."

@@ -132,11 +132,16 @@ class Graph:
 
     def sources(self, target: int, kinds: frozenset[int]) -> tuple[int, ...]:
         """The operands of the nodes in `kinds` that a target depends on, in order, itself included."""
-        needed = {target}
-        for index in range(target, 0, -1):
+        needed = kinds.intersection(self.ancestors((target,)))
+        return tuple(sorted({i for index in needed for i in self.nodes[index].inputs}))
+
+    def ancestors(self, targets: tuple[int, ...]) -> list[int]:
+        """The targets and all that they depend on, in order."""
+        needed = set(targets)
+        for index in range(max(needed), 0, -1):
             if index in needed:
                 needed.update(self.nodes[index].inputs)
-        return tuple(sorted({i for index in needed & kinds for i in self.nodes[index].inputs}))
+        return sorted(needed)
 
     def affine_in_input(self) -> tuple[bool, ...]:
         """For each node, whether its value is an affine function of the input."""

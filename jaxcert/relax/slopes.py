@@ -111,9 +111,15 @@ class PerRow:
         shape: tuple[int, ...],
     ) -> Planes:
         """Return planes that broadcast to `shape`; the ends broadcast against it."""
-        del shape
-        alpha = jnp.clip(self.alphas[key], 0, 1).astype(lowers[0].dtype)
-        return record.enclose(lowers, uppers, alpha, *params)
+        if key not in self.alphas or self.alphas[key].shape != shape:
+            raise InvalidInputError(
+                f"per-row slopes have no array of shape {shape} for {key}: they were optimised for another "
+                "network, region kind or specification."
+            )
+        given = self.alphas[key]
+        # At the ends of [0, 1] the derivative is that of the inside, so that an optimizer can come back.
+        alpha = jnp.where((given >= 0) & (given <= 1), given, jnp.clip(given, 0, 1))
+        return record.enclose(lowers, uppers, alpha.astype(lowers[0].dtype), *params)
 
     @property
     def shared(self) -> bool:
