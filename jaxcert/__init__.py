@@ -40,6 +40,8 @@ from jaxcert.certify import (
     nonuniform_radii,
     pec,
     polyhedral_envelope,
+    rigorous,
+    rigorous_margins,
     uniform_radii,
 )
 from jaxcert.regions import Box, LpBall, box, l1_ball, l2_ball, linf_ball, lp_ball
@@ -89,6 +91,8 @@ __all__ = [
     "polyhedral_envelope",
     "regions",
     "relax",
+    "rigorous",
+    "rigorous_margins",
     "slopes",
     "targeted_margins",
     "tightest",

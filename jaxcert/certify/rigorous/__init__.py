@@ -1,0 +1,5 @@
+"""Bounds that hold under floating point: every rounding error of the evaluation is paid for."""
+
+from jaxcert.certify.rigorous.method import Rigorous, rigorous, rigorous_margins
+
+__all__ = ["Rigorous", "rigorous", "rigorous_margins"]
