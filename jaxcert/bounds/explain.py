@@ -9,12 +9,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcert.bounds.backward import CROWN_RULES
+from jaxcert.bounds.forward import FORWARD_RULES
 from jaxcert.bounds.ibp import IBP_RULES
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function
 from jaxcert.graph import trace
 
-ENGINES: Mapping[str, Rules] = MappingProxyType({"ibp": IBP_RULES, "crown": CROWN_RULES})
+ENGINES: Mapping[str, Rules] = MappingProxyType(
+    {"ibp": IBP_RULES, "forward": FORWARD_RULES, "crown": CROWN_RULES}
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ def explain(fn: Function, x: ArrayLike) -> Explanation:
 
     Example:
       >>> import jax.numpy as jnp, jaxcert as jc
-      >>> found = jc.explain(lambda x: jnp.sin(jnp.maximum(x, 0.0)), jnp.zeros(3))
+      >>> found = jc.explain(lambda x: jnp.sort(jnp.maximum(x, 0.0)), jnp.zeros(3))
       >>> [(op.primitive, op.engines) for op in found.operations]
-      [('max', ('ibp', 'crown')), ('sin', ())]
+      [('max', ('ibp', 'forward', 'crown')), ('sort', ())]
     """
     array = jnp.asarray(x)
     graph = trace(fn, jax.ShapeDtypeStruct(array.shape, array.dtype))

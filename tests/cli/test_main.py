@@ -140,10 +140,3 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(entry.importlib, "import_module", lambda name: Failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(["demo"])
-
-
-def test_methods_lists_operations_by_engine(jaxcert):
-    lines = jaxcert("methods").out.splitlines()
-    assert lines[0].split() == ["operation", "ibp", "crown"]
-    assert any(line.split() == ["conv", "yes", "yes"] for line in lines)
-    assert any(line.split() == ["relu", "yes", "yes"] for line in lines)

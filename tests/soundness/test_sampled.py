@@ -32,6 +32,11 @@ TABLE = sorted(
 )
 
 
+def methods_of(name):
+    """The methods that are run on an architecture."""
+    return METHODS if name in ALL_KINDS else FEWER
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "precision"), TABLE, ids=lambda v: str(KINDS[v]) if v in range(7) else v
 )
@@ -59,8 +64,7 @@ def compiled(architecture, kind):
     def everything(params, parts):
         fn = lambda x: architecture.apply(params, x)
         region = kind.build(parts)
-        methods = METHODS if architecture.name in ALL_KINDS else FEWER
-        bounds = {name: method(fn, region) for name, method in methods.items()}
+        bounds = {name: method(fn, region) for name, method in methods_of(architecture.name).items()}
         lines = {"crown_ibp": METHODS["crown_ibp"].linear(fn, region)}
         middle = 0.5 * (parts["lower"] + parts["upper"]) if kind.norm is None else parts["center"]
         return bounds, lines, jax.jacobian(fn)(middle)
