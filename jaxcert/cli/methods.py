@@ -47,7 +47,7 @@ def tested_support() -> dict[str, Any]:
 
 def support_table(support: Mapping[str, Mapping[str, Any]]) -> str:
     """One line per operation, one column per engine."""
-    rows = [("operation", *ENGINES, "bounds of it", "met as JAX's")]
+    rows: list[tuple[str, ...]] = [("operation", *ENGINES, "bounds of it", "met as JAX's")]
     for operation, row in support.items():
         marks = [_mark(row["engines"].get(engine)) for engine in ENGINES]
         rows.append((operation, *marks, row["relaxation"], ", ".join(row["primitives"])))
