@@ -97,8 +97,10 @@ class AlphaCrown:
             climb = climb.improved(alphas, value, ranges)
             # A row that is not finite anywhere must not spoil the others' moments.
             gradients = jax.tree_util.tree_map(lambda g: jnp.where(jnp.isfinite(g), g, 0), gradients)
-            moves, moments = optimizer.update(gradients, moments, alphas)
-            moved = optax.apply_updates(alphas, moves)
+            # optax counts steps in integers, which strict promotion would refuse.
+            with jax.numpy_dtype_promotion("standard"):
+                moves, moments = optimizer.update(gradients, moments, alphas)
+                moved = optax.apply_updates(alphas, moves)
             return jax.tree_util.tree_map(lambda a: jnp.clip(a, 0, 1), moved), moments, climb
 
         state = climb.alphas, optimizer.init(climb.alphas), climb

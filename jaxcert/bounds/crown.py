@@ -106,6 +106,7 @@ def crown(
     slope: Slope | Sequence[jax.Array] = adaptive,
     intermediate: Intermediate | None = None,
     rules: Rules = CROWN_RULES,
+    memory: int = DEFAULT_MEMORY,
 ) -> Crown:
     """Return CROWN as a method `(fn, region) -> Bounds`, with `.lower` and `.linear`.
 
@@ -143,7 +144,7 @@ def crown(
             "intermediate must be None (crown itself) or a bounding method such as ibp(), got "
             f"{type(intermediate).__name__}."
         )
-    return Crown(chosen, intermediate, rules)
+    return Crown(chosen, intermediate, rules, memory)
 
 
 def crown_ibp(slope: Slope | Sequence[jax.Array] = adaptive) -> Crown:

@@ -9,6 +9,7 @@ functions of one operand, and entries that are only moved keep their intervals.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from jaxcert.graph import Graph
 from jaxcert.graph.ir import ENTRYWISE
 from jaxcert.regions import Region
 from jaxcert.relax import Planes, Record
-from jaxcert.relax.slopes import Given, PerRow, Slope
+from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, PerRow, Slope
 
 SPECIFICATION = -1  # the target number under which per-row slopes of the last pass are kept
 
@@ -75,8 +76,7 @@ class Enclosures:
 
     def rows(self, target: int, coeffs: jax.Array | Patches, key: tuple, two_sided: bool) -> Frontier:
         """A backward pass from rows of coefficients on a node to the input."""
-        for source in self.sources(target):
-            self.known(source)
+        self._prepare(target)
 
         def planes(index: int, lift: Lift, shape: tuple[int, ...]) -> Planes:
             return self._enclosure(index, lift, shape, key)
@@ -114,6 +114,20 @@ class Enclosures:
         shape = self.graph.nodes[target].shape
         return Bounds(low.reshape(shape), high.reshape(shape))
 
+    def _prepare(self, target: int) -> None:
+        """Find what a pass from the target needs, outside any loop that the pass may run in."""
+        for source in self.sources(target):
+            self.known(source)
+        if not isinstance(self.slope, PerRow):
+            for index in self.graph.ancestors((target,)):
+                if index in self.records and index not in self._planes:
+                    self._planes[index] = self._planes_of(index, self.slope)
+
+    def _planes_of(self, index: int, slope: Adaptive | Parallel | Fixed | Given) -> Planes:
+        lowers, uppers = self._ends(index)
+        consts = self.graph.nodes[index].consts
+        return slope.planes(self.records[index], self._order[index], lowers, uppers, consts)
+
     def _signed(self, target: int, sign: int) -> tuple[jax.Array, jax.Array]:
         """Lower bounds (and, with shared slopes, upper bounds) `[rows]` of `sign` times every entry."""
 
@@ -123,6 +137,7 @@ class Enclosures:
             dtype = found.lower.dtype
             return low.astype(dtype) + found.lower, high.astype(dtype) + found.upper
 
+        self._prepare(target)
         return _in_blocks(evaluate, self.graph, target, sign, self._block(target))
 
     def _block(self, target: int) -> int | None:
@@ -139,13 +154,8 @@ class Enclosures:
         return max(1, self.memory // per_row)
 
     def _enclosure(self, index: int, lift: Lift, shape: tuple[int, ...], key: tuple) -> Planes:
-        record, node = self.records[index], self.graph.nodes[index]
-        lowers, uppers = self._ends(index)
-        order = self._order[index]
         if isinstance(self.slope, PerRow):
             return self._enclosure_per_row(self.slope, index, lift, shape, key)
-        if index not in self._planes:
-            self._planes[index] = self.slope.planes(record, order, lowers, uppers, node.consts)
         return jax.tree_util.tree_map(lift, self._planes[index])
 
     def _enclosure_per_row(
@@ -175,23 +185,45 @@ class Enclosures:
         return tuple(b.lower for b in inputs), tuple(b.upper for b in inputs)
 
 
+Evaluate = Callable[[jax.Array | Patches], tuple[jax.Array, jax.Array]]
+
+
 def _in_blocks(
-    evaluate: Callable[[jax.Array | Patches], tuple[jax.Array, jax.Array]],
-    graph: Graph,
-    target: int,
-    sign: int,
-    block: int | None,
+    evaluate: Evaluate, graph: Graph, target: int, sign: int, block: int | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Evaluate one signed row per entry of a node, all at once or `block` rows after another."""
+    """Evaluate one signed row per entry of a node, all at once or about `block` rows after another."""
     start = patch_start(graph, target)
     if block is None:
         return evaluate(_signed(identity_rows(graph, target) if start is None else start, sign))
-    size = graph.nodes[target].size
+    positions = 1 if start is None else prod(start.positions)
+    if start is None or block < positions:
+
+        def entries(some: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return evaluate(_signed(identity_rows(graph, target, some), sign))
+
+        return _block_by_block(entries, graph.nodes[target].size, block, 1)
+
+    def channels(some: jax.Array) -> tuple[jax.Array, jax.Array]:
+        chosen = patch_start(graph, target, some)
+        assert chosen is not None
+        return evaluate(_signed(chosen, sign))
+
+    return _block_by_block(channels, start.rows, block // positions, positions)
+
+
+def _block_by_block(
+    evaluate: Callable[[jax.Array], tuple[jax.Array, jax.Array]], size: int, block: int, positions: int
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluate numbers 0 to size - 1, `block` at a time; each gives one row per position."""
     count = -(-size // block)
-    entries = jnp.arange(count * block).reshape(count, block)
-    # A number past the last entry gives a row of zeros, cut off below.
-    low, high = jax.lax.map(lambda rows: evaluate(_signed(identity_rows(graph, target, rows), sign)), entries)
-    return low.reshape(-1)[:size], high.reshape(-1)[:size]
+    # Numbers past the last stand for rows of zeros, which are cut off.
+    numbers = jnp.arange(count * block).reshape(count, block)
+
+    def in_order(found: jax.Array) -> jax.Array:
+        rows = found.reshape(count, positions, block).transpose(1, 0, 2)
+        return rows.reshape(positions, -1)[:, :size].reshape(-1)
+
+    return jax.tree_util.tree_map(in_order, jax.lax.map(evaluate, numbers))
 
 
 def _signed(form: jax.Array | Patches, sign: int) -> jax.Array | Patches:

@@ -66,8 +66,8 @@ def _maximum_planes(lowers: Ends, uppers: Ends, alpha: jax.Array | float) -> Pla
     best = _one_hot(middle)
     second = _one_hot(jnp.where(best > 0, -jnp.inf, middle))
     above, offset = _upper_plane(lower, upper, middle)
-    below = alpha * best + (1 - alpha) * second
-    planes = Planes(tuple(below), jnp.zeros_like(lower[0]), tuple(above), offset)
+    below = tuple(alpha * b + (1 - alpha) * s for b, s in zip(best, second, strict=True))
+    planes = Planes(below, jnp.zeros_like(lower[0]), tuple(above), offset)
     return _poisoned(planes, (lower.sum(0), upper.sum(0)))
 
 

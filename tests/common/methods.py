@@ -3,6 +3,7 @@
 import jaxcert as jc
 
 IBP = {"ibp": jc.ibp()}
+FORWARD = {"forward": jc.forward()}
 BACKWARD = {
     "fast_lin": jc.fast_lin(),
     "crown": jc.crown(),
@@ -12,4 +13,4 @@ BACKWARD = {
 }
 METHODS = {**IBP, **BACKWARD}
 # For tables over all architectures: the extreme slopes differ only in the relaxations, tested on their own.
-FEWER = {name: METHODS[name] for name in ("ibp", "fast_lin", "crown", "crown_ibp")}
+FEWER = FORWARD | {name: METHODS[name] for name in ("ibp", "fast_lin", "crown", "crown_ibp")}
