@@ -19,15 +19,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcert.relax.curve import half, lowest_of_piece, narrow, quotient
+from jaxcert.relax.curve import Scalar, half, hinged_quotient, lowest_of_piece, narrow, quotient
 from jaxcert.relax.interval import ordered, poisoned, unless_overflown
 from jaxcert.relax.types import Activation, Lines
 
-Scalar = Callable[[jax.Array], jax.Array]
 
+class Bent(NamedTuple):
+    """A function that bends one way on every interval of its domain.
 
-class _Bent(NamedTuple):
-    """Value, slope, curvature, slope of a chord, where the slope equals k, and the domain."""
+    Attributes:
+      chord: the slope between two points.
+      point: `point(k, lower)`, where the slope is k, on lower's side of 0.
+      domain: `domain(lower, upper)`, whether the interval lies inside.
+      convex: `convex(lower)`, whether it bends up.
+    """
 
     fn: Scalar
     slope: Scalar
@@ -38,7 +43,8 @@ class _Bent(NamedTuple):
     convex: Callable[[jax.Array], jax.Array]
 
 
-def _lines(lower: jax.Array, upper: jax.Array, alpha: ArrayLike, f: _Bent) -> Lines:
+def lines(lower: jax.Array, upper: jax.Array, alpha: ArrayLike, f: Bent) -> Lines:
+    """Return the tangent at position alpha and the chord."""
     lower, upper = ordered(lower, upper)
     # Both products have the sign of their end, so a point cannot leave the domain by rounding.
     point = (1 - alpha) * lower + alpha * upper
@@ -46,7 +52,8 @@ def _lines(lower: jax.Array, upper: jax.Array, alpha: ArrayLike, f: _Bent) -> Li
     return _enclosed(f, lower, upper, slope, f.fn(point) - slope * point, f.chord(lower, upper))
 
 
-def _parallel(lower: jax.Array, upper: jax.Array, f: _Bent) -> Lines:
+def parallel(lower: jax.Array, upper: jax.Array, f: Bent) -> Lines:
+    """Return the chord and the tangent that is parallel to it."""
     lower, upper = ordered(lower, upper)
     slope = f.chord(lower, upper)
     sign = jnp.where(f.convex(lower), 1, -1).astype(lower.dtype)
@@ -62,7 +69,7 @@ def _parallel(lower: jax.Array, upper: jax.Array, f: _Bent) -> Lines:
 
 
 def _enclosed(
-    f: _Bent, lower: jax.Array, upper: jax.Array, slope: jax.Array, offset: jax.Array, chord: jax.Array
+    f: Bent, lower: jax.Array, upper: jax.Array, slope: jax.Array, offset: jax.Array, chord: jax.Array
 ) -> Lines:
     """The line that touches and the chord, each on its side; NaN outside the domain."""
     convex = f.convex(lower)
@@ -76,30 +83,31 @@ def _enclosed(
     return poisoned(unless_overflown(Lines(*below, *above)), lower, upper)
 
 
-def _increasing(lower: jax.Array, upper: jax.Array, f: _Bent) -> tuple[jax.Array, jax.Array]:
+def _increasing(lower: jax.Array, upper: jax.Array, f: Bent) -> tuple[jax.Array, jax.Array]:
     inside = f.domain(*ordered(lower, upper))
     low, high = f.fn(lower), f.fn(upper)
     return jnp.where(inside, low, jnp.nan), jnp.where(inside, high, jnp.nan)
 
 
-def _decreasing(lower: jax.Array, upper: jax.Array, f: _Bent) -> tuple[jax.Array, jax.Array]:
+def _decreasing(lower: jax.Array, upper: jax.Array, f: Bent) -> tuple[jax.Array, jax.Array]:
     low, high = _increasing(lower, upper, f)
     return high, low
 
 
-def _record(name: str, f: _Bent, image: Callable) -> Activation:
+def _record(name: str, f: Bent, image: Callable) -> Activation:
     return Activation(
         name=name,
         fn=f.fn,
         derivative=f.slope,
         image=partial(image, f=f),
-        lines=partial(_lines, f=f),
-        parallel=partial(_parallel, f=f),
+        lines=partial(lines, f=f),
+        parallel=partial(parallel, f=f),
         adaptive=half,
     )
 
 
-def _everywhere(lower: jax.Array, upper: jax.Array) -> jax.Array:
+def everywhere(lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """The domain of all numbers."""
     return ~jnp.isnan(lower + upper)
 
 
@@ -107,7 +115,8 @@ def _positive(lower: jax.Array, upper: jax.Array) -> jax.Array:
     return (lower > 0) & (upper > 0)
 
 
-def _always(lower: jax.Array) -> jax.Array:
+def always(lower: jax.Array) -> jax.Array:
+    """Convex wherever the interval lies."""
     return jnp.ones(lower.shape, bool)
 
 
@@ -115,7 +124,8 @@ def _never(lower: jax.Array) -> jax.Array:
     return jnp.zeros(lower.shape, bool)
 
 
-def _exp_chord(lower: jax.Array, upper: jax.Array) -> jax.Array:
+def exp_chord(lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """(e^u - e^l) / (u - l), which is e^u at l = u."""
     # e^u (1 - e^-w) / w with w = u - l: neither cancels nor overflows before e^u does.
     width = upper - lower
     close = width <= narrow(width)
@@ -150,17 +160,17 @@ def _inverse(k: jax.Array) -> jax.Array:
     return 1 / jnp.maximum(k, float(jnp.finfo(k.dtype).tiny))
 
 
-_EXP = _Bent(
+_EXP = Bent(
     fn=jnp.exp,
     slope=jnp.exp,
     curvature=jnp.exp,
-    chord=_exp_chord,
+    chord=exp_chord,
     point=lambda k, lower: _safe_log(k),
-    domain=_everywhere,
-    convex=_always,
+    domain=everywhere,
+    convex=always,
 )
 
-_LOG = _Bent(
+_LOG = Bent(
     fn=jnp.log,
     slope=lambda x: 1 / x,
     curvature=lambda x: -1 / (x * x),
@@ -170,17 +180,17 @@ _LOG = _Bent(
     convex=_never,
 )
 
-_LOG1P = _Bent(
+_LOG1P = Bent(
     fn=_log1p,
     slope=lambda x: 1 / (1 + x),
     curvature=lambda x: -1 / ((1 + x) * (1 + x)),
-    chord=lambda lower, upper: quotient(_LOG1P, lower, upper, 1 + lower),
+    chord=lambda lower, upper: quotient(_log1p, lambda x: 1 / (1 + x), lower, upper, 1 + lower),
     point=lambda k, lower: _inverse(k) - 1,
     domain=lambda lower, upper: (lower > -1) & (upper > -1),
     convex=_never,
 )
 
-_SQRT = _Bent(
+_SQRT = Bent(
     fn=jnp.sqrt,
     slope=lambda x: 0.5 / jnp.sqrt(x),
     curvature=lambda x: -0.25 / (x * jnp.sqrt(x)),
@@ -190,17 +200,17 @@ _SQRT = _Bent(
     convex=_never,
 )
 
-_RSQRT = _Bent(
+_RSQRT = Bent(
     fn=jax.lax.rsqrt,
     slope=lambda x: -0.5 * jax.lax.rsqrt(x) / x,
     curvature=lambda x: 0.75 * jax.lax.rsqrt(x) / (x * x),
     chord=lambda lower, upper: -_root_chord(lower, upper) * jax.lax.rsqrt(lower) * jax.lax.rsqrt(upper),
     point=lambda k, lower: _inverse(jnp.cbrt(4 * k * k)),
     domain=_positive,
-    convex=_always,
+    convex=always,
 )
 
-_RECIPROCAL = _Bent(
+_RECIPROCAL = Bent(
     fn=lambda x: 1 / x,
     slope=lambda x: -1 / x / x,
     curvature=lambda x: 2 / x / x / x,
@@ -210,16 +220,14 @@ _RECIPROCAL = _Bent(
     convex=lambda lower: lower > 0,
 )
 
-_SOFTPLUS = _Bent(
+_SOFTPLUS = Bent(
     fn=jax.nn.softplus,
     slope=jax.nn.sigmoid,
     curvature=lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x),
-    chord=lambda lower, upper: quotient(
-        _SOFTPLUS, lower, upper, jnp.maximum(1, jnp.maximum(jnp.abs(lower), jnp.abs(upper)))
-    ),
+    chord=partial(hinged_quotient, lambda x: jax.nn.softplus(-jnp.abs(x)), jax.nn.sigmoid),
     point=lambda k, lower: _safe_log(k) - _safe_log(1 - k),
-    domain=_everywhere,
-    convex=_always,
+    domain=everywhere,
+    convex=always,
 )
 
 EXP = _record("exp", _EXP, _increasing)

@@ -8,23 +8,26 @@ soundness, so no solver here has to be trusted.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-Scalar = Callable[[jax.Array], jax.Array]
+Scalar = Callable[[Any], Any]
 
 
-class Smooth(Protocol):
-    """A function and its slope."""
-
-    @property
-    def fn(self) -> Scalar: ...
+class Curve(Protocol):
+    """A function, its slope and its curvature."""
 
     @property
-    def slope(self) -> Scalar: ...
+    def fn(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def slope(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def curvature(self) -> Callable[[Any], Any]: ...
 
 
 def half(lower: jax.Array, upper: jax.Array, *params: object) -> jax.Array:
@@ -42,12 +45,25 @@ def narrow(like: jax.Array) -> float:
     return float(jnp.finfo(like.dtype).eps) ** (1 / 3)
 
 
-def quotient(f: Smooth, lower: jax.Array, upper: jax.Array, scale: jax.Array | float) -> jax.Array:
+def quotient(fn: Scalar, slope: Scalar, lower: jax.Array, upper: jax.Array, scale: jax.Array) -> jax.Array:
     """The slope of the chord of f, or that at the midpoint where the ends are close on this scale."""
     width = upper - lower
     apart = width > narrow(width) * scale
-    chord = (f.fn(upper) - f.fn(lower)) / jnp.where(apart, width, 1)
-    return jnp.where(apart, chord, f.slope(lower + 0.5 * width))
+    chord = (fn(upper) - fn(lower)) / jnp.where(apart, width, 1)
+    return jnp.where(apart, chord, slope(lower + 0.5 * width))
+
+
+def hinged_quotient(excess: Scalar, slope: Scalar, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """The same for `f(x) = max(x, 0) + excess(x)` with a bounded excess: the large parts do not cancel."""
+    width = upper - lower
+    apart = width > narrow(width)
+    rise = jnp.where(lower > 0, width, jnp.maximum(upper, 0)) + (excess(upper) - excess(lower))
+    return jnp.where(apart, rise / jnp.where(apart, width, 1), slope(lower + 0.5 * width))
+
+
+def between(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """x cut to [low, high]; at a tie the derivative is that of the end."""
+    return jnp.where(x <= low, low, jnp.where(x >= high, high, x))
 
 
 def lowest_of_piece(
@@ -65,7 +81,7 @@ def lowest_of_piece(
     """
     low, high = ends
     trial = lax.stop_gradient(trial)
-    point = jnp.where(trial < low, low, jnp.where(trial > high, high, trial))
+    point = between(trial, low, high)
     fixed, left, right = (lax.stop_gradient(x) for x in (point, low, high))
     excess = lax.stop_gradient(slope(fixed) - k)
     slack = jnp.where(excess > 0, excess * (left - fixed), excess * (right - fixed))
