@@ -44,7 +44,7 @@ from jaxcert.certify import (
     rigorous_margins,
     uniform_radii,
 )
-from jaxcert.regions import Box, LpBall, box, l1_ball, l2_ball, linf_ball, lp_ball
+from jaxcert.regions import Box, LpBall, Product, box, l1_ball, l2_ball, linf_ball, lp_ball, product
 from jaxcert.relax import slopes
 
 __version__ = "0.1.0"
@@ -60,6 +60,7 @@ __all__ = [
     "LinearForm",
     "LpBall",
     "NeuronStatistics",
+    "Product",
     "RadiusBracket",
     "alpha_crown",
     "attacks",
@@ -89,6 +90,7 @@ __all__ = [
     "pec",
     "pgd",
     "polyhedral_envelope",
+    "product",
     "regions",
     "relax",
     "rigorous",

@@ -4,14 +4,16 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcert.regions import Box, LpBall, Region
+from jaxcert.regions import Box, LpBall, Product, Region
+from jaxcert.regions.product import joined, split
 
 
 def steepest_ascent(region: Region, x: jax.Array, gradient: jax.Array, size: ArrayLike = 1.0) -> jax.Array:
     """The displacement of gauge `size` along which a function of this gradient at `x` grows fastest.
 
     It maximises `<gradient, delta>` over `||delta / radius||_p <= size`, in input units, shaped like
-    `x`; a box counts as an l_inf ball with its half-widths. With `h = radius * gradient`:
+    `x`; a box counts as an l_inf ball with its half-widths, and every part of a product moves by
+    `size` in its own ball. With `h = radius * gradient`:
       p = infinity: `size * radius * sign(h)`, where sign(0) = +1 as the source has it;
       p = 2: `size * radius * h / ||h||_2`;
       p = 1: the coordinate of the largest `|h|` alone, as far as the clip range lets it move,
@@ -31,6 +33,9 @@ def steepest_ascent(region: Region, x: jax.Array, gradient: jax.Array, size: Arr
     >>> steepest_ascent(ball, ball.center, jnp.array([2.0, 0.0, -1.0])).tolist()
     [0.5, 0.5, -0.5]
     """
+    if isinstance(region, Product):
+        pieces = zip(region.members, split(region, x), split(region, gradient), strict=True)
+        return joined(region, [steepest_ascent(part, at, slope, size) for part, at, slope in pieces])
     gradient = jnp.nan_to_num(gradient)
     size = jnp.asarray(size, x.dtype)
     if isinstance(region, Box):
@@ -44,8 +49,36 @@ def steepest_ascent(region: Region, x: jax.Array, gradient: jax.Array, size: Arr
         )
     if region.norm != 2:
         slope = jnp.sign(slope) * jnp.abs(slope) ** (1 / (region.norm - 1))
-    length = jnp.sum(jnp.abs(slope) ** region.norm) ** (1 / region.norm)
-    return size * region.radius * slope / jnp.where(length > 0, length, 1.0)
+    return size * region.radius * _on_sphere(slope, region.norm)
+
+
+def uphill(region: Region, x: jax.Array, gradient: jax.Array, size: ArrayLike = 1.0) -> jax.Array:
+    """A displacement of gauge `size` whose repetition, each followed by `project_scaled`, ends at an optimum.
+
+    `steepest_ascent` for p = 1, 2, infinity and boxes. For other p that step and the Euclidean
+    projection pull in different directions at the optimum, so here it is the gradient in units of
+    the radius, `size * radius * h / ||h||_p`: projected gradient ascent. Everything else as there.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.attacks.direction import uphill
+    >>> from jaxcert.regions import LpBall
+    >>> ball = LpBall(jnp.zeros(2), jnp.array(0.5), norm=3.0)
+    >>> [round(v, 4) for v in uphill(ball, ball.center, jnp.array([1.0, 1.0])).tolist()]
+    [0.3969, 0.3969]
+    """
+    if isinstance(region, Product):
+        pieces = zip(region.members, split(region, x), split(region, gradient), strict=True)
+        return joined(region, [uphill(part, at, slope, size) for part, at, slope in pieces])
+    if isinstance(region, Box) or region.norm in (1, 2, float("inf")):
+        return steepest_ascent(region, x, gradient, size)
+    slope = _normalised(region.radius * _normalised(jnp.nan_to_num(gradient)))
+    return jnp.asarray(size, x.dtype) * region.radius * _on_sphere(slope, region.norm)
+
+
+def _on_sphere(slope: jax.Array, norm: float) -> jax.Array:
+    """`slope`, whose largest entry is 1, divided by its p-norm; 0 stays 0."""
+    length = jnp.sum(jnp.abs(slope) ** norm) ** (1 / norm)
+    return slope / jnp.where(length > 0, length, 1.0)
 
 
 def _sign(gradient: jax.Array) -> jax.Array:

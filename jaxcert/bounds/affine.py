@@ -9,8 +9,6 @@ formed by a backward pass; it does not depend on the example, so under vmap it i
 per batch.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -22,7 +20,7 @@ from jaxcert.bounds.types import Bounds
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.graph.ir import BILINEAR
-from jaxcert.regions import Box, LpBall, Region, interval
+from jaxcert.regions import LpBall, Region, interval, is_box
 
 
 def affine_range(graph: Graph, region: Region, index: int) -> Bounds:
@@ -54,7 +52,8 @@ def _has_short_form(region: Region, exact: bool) -> bool:
     """Whether `_spread_forward` applies: boxes, and plain balls of norm 2."""
     if not exact:
         return False
-    return isinstance(region, Box) or region.norm == math.inf or (region.clip is None and region.norm == 2)
+    plain = isinstance(region, LpBall) and region.clip is None
+    return is_box(region) or (plain and region.norm == 2)
 
 
 def _spread_forward(graph: Graph, region: Region, index: int) -> Bounds:

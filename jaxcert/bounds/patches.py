@@ -5,14 +5,10 @@ of coefficients per neuron is mostly zeros. Here the coefficients of all neurons
 positions `P` and channels `S` on a node with spatial axes and channels are
 `[*P, S, *k, C]`: entry `a` of the window of position `p` belongs to the node's position
 `p * stride - pad + a`; entries outside the node are ignored (they meet the zeros of a
-padding). A convolution backwards enlarges the window: with its own stride s and padding q,
-`stride <- stride * s`, `pad <- pad * s + q`, `k <- (k - 1) s + (kernel - 1) dilation + 1`.
-
-While the coefficients do not depend on the position, the axes P have size 1.
+padding). While the coefficients do not depend on the position, the axes P have size 1.
 The result is the same sum as the dense pass, in another order.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -21,13 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcert import kernels
-from jaxcert.bounds.backward import Step, enclose, record_of
-from jaxcert.graph import Graph, Node
-from jaxcert.regions import Box, LpBall, Region, linear_range
-from jaxcert.relax import Planes
+from jaxcert.bounds.backward import record_of
+from jaxcert.errors import InvalidInputError
+from jaxcert.graph import Graph
+from jaxcert.regions import Box, LpBall, Product, Region, linear_range
 
-_RENAMING = frozenset({"reshape", "squeeze", "expand_dims", "broadcast_in_dim"})
+RENAMING = frozenset({"reshape", "squeeze", "expand_dims", "broadcast_in_dim"})
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,13 @@ class Patches:
 
     def negated(self) -> "Patches":
         return replace(self, coeffs=-self.coeffs)
+
+    def masked(self, tail: tuple[int, ...]) -> "Patches":
+        """The same coefficients with zeros at entries outside a node `[*spatial, C]`."""
+        if self.clean:
+            return self
+        inside = self.extract(jnp.ones(tail, self.coeffs.dtype))
+        return replace(self, coeffs=self.coeffs * jnp.expand_dims(inside, self.dims), clean=True)
 
     def indices(self, axis: int, size: int) -> np.ndarray:
         """Node positions `[P, k]` of the window entries along a spatial axis; `size` means outside."""
@@ -94,40 +96,6 @@ def patch_start(graph: Graph, target: int, channels: jax.Array | None = None) ->
     identity = (chosen[:, None] == jnp.arange(size)[None, :]).astype(dtype)
     coeffs = identity.reshape(*ones, chosen.shape[0], *ones, size)
     return Patches(coeffs, spatial, ones, (0,) * dims, True)
-
-
-def patch_step(
-    graph: Graph,
-    index: int,
-    patches: Patches,
-    planes: Callable[[int, Callable[[jax.Array], jax.Array], tuple[int, ...]], Planes],
-    two_sided: bool,
-) -> Step | None:
-    """Rewrite coefficients on a node in terms of its inputs; None where patches do not serve."""
-    node = graph.nodes[index]
-    if not _fits(graph, node, patches):
-        return None
-    if node.kind == "conv":
-        return Step((_through_conv(node, patches),))
-    if node.kind in _RENAMING or node.kind == "add":
-        return Step((patches,) * len(node.inputs))
-    shape = node.shape[-patches.dims - 1 :]
-
-    def lift(value: jax.Array) -> jax.Array:
-        windows = patches.extract(jnp.broadcast_to(value, node.shape).reshape(shape))
-        return jnp.expand_dims(windows, patches.dims)
-
-    if node.kind == "shift":
-        constant = _per_row(patches, (patches.coeffs * lift(node.consts[0])).sum(_entry_axes(patches)))
-        return Step((patches,), constant, constant)
-    if node.kind == "scale":
-        return Step((replace(patches, coeffs=patches.coeffs * lift(node.consts[0]), clean=True),))
-    if record_of(node) is None:
-        return None
-    enclosure = planes(index, lift, (*patches.positions, *patches.coeffs.shape[patches.dims :]))
-    step = enclose(patches.coeffs, enclosure, _entry_axes(patches), two_sided)
-    moved = tuple(replace(patches, coeffs=coeffs, clean=True) for coeffs in step.coeffs)
-    return Step(moved, _per_row(patches, step.lower), _per_row(patches, step.upper))
 
 
 def added(first: Patches, second: Patches) -> Patches | None:
@@ -196,67 +164,16 @@ def _spatial_axes(graph: Graph, target: int) -> int:
         node = graph.nodes[index]
         if node.kind == "conv":
             return len(node.shape) - 2
-        known = node.kind in _RENAMING | {"shift", "scale", "add"} or record_of(node) is not None
+        known = node.kind in RENAMING | {"shift", "scale", "add"} or record_of(node) is not None
         if not known or graph.nodes[node.inputs[0]].size != size:
             return 0
         index = node.inputs[0]
     return 0
 
 
-def _fits(graph: Graph, node: Node, patches: Patches) -> bool:
-    """Whether a node and its inputs are laid out as `[1, ..., 1, *spatial, C]`, inputs renamed at most."""
-    if node.kind == "conv":
-        return len(node.shape) == patches.dims + 2 and node.shape[0] == 1
-    tail = node.shape[-patches.dims - 1 :]
-    sources = [graph.nodes[i] for i in node.inputs]
-    return prod(tail) == node.size and all(
-        source.size == node.size and source.shape[-patches.dims - 1 :] == tail for source in sources
-    )
-
-
-def _through_conv(node: Node, patches: Patches) -> Patches:
-    (kernel,) = node.consts
-    setting = node.params
-    dims = patches.dims
-    coeffs = patches.coeffs
-    if not patches.clean:
-        inside = patches.extract(jnp.ones(node.shape[1:], node.dtype))
-        coeffs = coeffs * jnp.expand_dims(inside, patches.dims)
-    strides, padding, dilation = setting["strides"], setting["padding"], setting["dilation"]
-    window = tuple(
-        (patches.window[i] - 1) * strides[i] + (kernel.shape[i] - 1) * dilation[i] + 1 for i in range(dims)
-    )
-    lead = coeffs.shape[: dims + 1]
-    channels = node.operands[0].shape[-1]
-    grown = kernels.conv_transpose(
-        coeffs.reshape(prod(lead), *coeffs.shape[dims + 1 :]),
-        kernel,
-        input_shape=(prod(lead), *window, channels),
-        strides=strides,
-        padding=((0, 0),) * dims,
-        dilation=dilation,
-        groups=setting["groups"],
-        precision=lax.Precision.HIGHEST,
-    )
-    return replace(
-        patches,
-        coeffs=grown.reshape(*lead, *window, channels),
-        stride=tuple(patches.stride[i] * strides[i] for i in range(dims)),
-        pad=tuple(patches.pad[i] * strides[i] + padding[i][0] for i in range(dims)),
-        clean=False,
-    )
-
-
-def _entry_axes(patches: Patches) -> tuple[int, ...]:
-    return tuple(range(patches.dims + 1, 2 * patches.dims + 2))
-
-
-def _per_row(patches: Patches, value: jax.Array | float) -> jax.Array:
-    """Sums over windows `[*P or *1, S]` as one value per row."""
-    return jnp.broadcast_to(value, (*patches.positions, patches.rows)).reshape(-1)
-
-
 def _windows(region: Region, patches: Patches) -> Region:
+    if isinstance(region, Product):
+        raise InvalidInputError("a flat input has no windows; this is a bug in jaxcert, please report it.")
     tail = region.shape[-patches.dims - 1 :]
 
     def part(value):

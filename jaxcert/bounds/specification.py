@@ -8,23 +8,23 @@ import jax.numpy as jnp
 from jaxcert.bounds.types import Specification
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph, trace
-from jaxcert.regions import Box, LpBall, Region
+from jaxcert.regions import Region, flattened
 
-Function = Callable[[jax.Array], jax.Array] | Graph
+Function = Callable[..., jax.Array] | Graph
 
 
 def graph_of(fn: Function, region: Region) -> Graph:
-    """Return the graph of a function on a region's inputs.
+    """Return the graph of a function on a region's inputs, of their flat vector where it is a `Product`.
 
     Raises:
       InvalidInputError: something that is not a region, and what `graph.trace` raises.
     """
-    if not isinstance(region, LpBall | Box):
+    if not isinstance(region, Region):
         raise InvalidInputError(
             f"the second argument must be a region, got {type(region).__name__}: build one with linf_ball, "
-            "l2_ball, l1_ball, lp_ball or box."
+            "l2_ball, l1_ball, lp_ball or box, or from several with product."
         )
-    return trace(fn, region)
+    return trace(fn if isinstance(fn, Graph) else flattened(fn, region), region)
 
 
 def specification(graph: Graph, coeffs: jax.Array, offset: jax.Array | None) -> Specification:

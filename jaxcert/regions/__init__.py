@@ -1,10 +1,11 @@
-"""Input sets: l_p balls with scalar or per-coordinate eps, boxes, and clipping to a range."""
+"""Input sets: l_p balls with scalar or per-coordinate eps, boxes, clipping to a range, products."""
 
 from jaxcert.regions.construct import box, l1_ball, l2_ball, linf_ball, lp_ball
 from jaxcert.regions.contain import contains
 from jaxcert.regions.interval import interval
 from jaxcert.regions.is_box import is_box
 from jaxcert.regions.linear import linear_range, minimize_linear
+from jaxcert.regions.product import flattened, pack, product, unpack
 from jaxcert.regions.project import project
 from jaxcert.regions.sample import corner, sample
 from jaxcert.regions.scale import scaled
@@ -18,6 +19,7 @@ __all__ = [
     "box",
     "contains",
     "corner",
+    "flattened",
     "interval",
     "is_box",
     "l1_ball",
@@ -26,7 +28,10 @@ __all__ = [
     "linf_ball",
     "lp_ball",
     "minimize_linear",
+    "pack",
+    "product",
     "project",
     "sample",
     "scaled",
+    "unpack",
 ]

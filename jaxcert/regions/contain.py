@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcert.regions.interval import interval
-from jaxcert.regions.types import Box, Region
+from jaxcert.regions.product import split
+from jaxcert.regions.types import Box, Product, Region
 
 
 def contains(region: Region, x: jax.Array, tolerance: float = 0.0) -> jax.Array:
@@ -29,6 +30,9 @@ def contains(region: Region, x: jax.Array, tolerance: float = 0.0) -> jax.Array:
     (True, False)
     """
     x = jnp.asarray(x, region.dtype)
+    if isinstance(region, Product):
+        pieces = zip(region.members, split(region, x), strict=True)
+        return jnp.all(jnp.stack([contains(part, piece, tolerance) for part, piece in pieces]))
     lower, upper = interval(region)
     inside = _between(x, lower - tolerance, upper + tolerance) & is_valid(region)
     if isinstance(region, Box) or region.norm == float("inf"):
@@ -40,8 +44,10 @@ def is_valid(region: Region) -> jax.Array:
     """Whether `region` is well formed and not empty, as a scalar boolean array.
 
     A box needs `lower <= upper`; a ball a radius >= 0, a finite centre, and the centre inside
-    `clip`. NaN anywhere makes it `False`.
+    `clip`; a product that of all its parts. NaN anywhere makes it `False`.
     """
+    if isinstance(region, Product):
+        return jnp.all(jnp.stack([is_valid(part) for part in region.members]))
     if isinstance(region, Box):
         return jnp.all(region.lower <= region.upper)
     lower, upper = interval(region)

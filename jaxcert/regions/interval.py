@@ -3,14 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from jaxcert.regions.types import Box, Region
+from jaxcert.regions.product import joined
+from jaxcert.regions.types import Box, Product, Region
 
 
 def interval(region: Region) -> tuple[jax.Array, jax.Array]:
     """Return `(lower, upper)`, the exact range of every coordinate of a region.
 
     Args:
-      region: an `LpBall` or a `Box`.
+      region: an `LpBall`, a `Box` or a `Product`.
 
     Returns:
       Two arrays shaped like the region. Exact: both ends are attained, for every norm,
@@ -25,6 +26,9 @@ def interval(region: Region) -> tuple[jax.Array, jax.Array]:
     """
     if isinstance(region, Box):
         return region.lower, region.upper
+    if isinstance(region, Product):
+        lowers, uppers = zip(*(interval(part) for part in region.members), strict=True)
+        return joined(region, list(lowers)), joined(region, list(uppers))
     lower, upper = region.center - region.radius, region.center + region.radius
     if region.clip is None:
         return lower, upper

@@ -5,7 +5,7 @@ import math
 from jaxcert.regions.types import LpBall, Product, Region
 
 
-def is_box(region: Region | Product) -> bool:
+def is_box(region: Region) -> bool:
     """Return whether a region equals its `interval`: a box, an l_inf ball, or a product of such.
 
     Static: it reads types and norms only. For other regions the interval is a relaxation.

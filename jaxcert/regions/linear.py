@@ -18,6 +18,9 @@ the plain ball gives `-||g||_q` (Hoelder; 1/p + 1/q = 1). Clipping adds a box on
 """
 
 import math
+import operator
+from collections.abc import Sequence
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +30,8 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.regions.clipped import clipped_reach
 from jaxcert.regions.interval import interval
 from jaxcert.regions.norms import dual_norm, positive
-from jaxcert.regions.types import LpBall, Region
+from jaxcert.regions.product import split
+from jaxcert.regions.types import Box, LpBall, Product, Region
 
 _NEWTON_STEPS = 16
 
@@ -61,6 +65,9 @@ def minimize_linear(region: Region, coeffs: jax.Array) -> jax.Array:
     ndim = len(region.shape)
     if coeffs.shape[coeffs.ndim - ndim :] != region.shape:
         raise InvalidInputError(f"coeffs {coeffs.shape} must end with the region's shape {region.shape}.")
+    if isinstance(region, Product):
+        pieces = zip(region.members, split(region, coeffs), strict=True)
+        return _total([minimize_linear(part, piece) for part, piece in pieces])
     middle, reach = _spread(region, coeffs)
     return middle - reach
 
@@ -77,13 +84,21 @@ def linear_range(region: Region, coeffs: jax.Array) -> tuple[jax.Array, jax.Arra
       >>> float(low), float(high)
       (-2.5, 0.5)
     """
+    if isinstance(region, Product):
+        pieces = zip(region.members, split(region, coeffs), strict=True)
+        lows, highs = zip(*(linear_range(part, piece) for part, piece in pieces), strict=True)
+        return _total(lows), _total(highs)
     if isinstance(region, LpBall) and region.clip is not None and region.norm != math.inf:
         return minimize_linear(region, coeffs), -minimize_linear(region, -coeffs)
     middle, reach = _spread(region, coeffs)
     return middle - reach, middle + reach
 
 
-def _spread(region: Region, coeffs: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _total(values: Sequence[jax.Array]) -> jax.Array:
+    return reduce(operator.add, values)
+
+
+def _spread(region: LpBall | Box, coeffs: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The value at a middle point of the region, and how far below it the minimum lies."""
     flat = coeffs.reshape(*coeffs.shape[: coeffs.ndim - len(region.shape)], -1)
     if isinstance(region, LpBall) and (region.clip is None or region.norm != math.inf):

@@ -1,6 +1,7 @@
 """Projection onto a region: the nearest point that lies inside it."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.regions.contain import contains, is_valid
 from jaxcert.regions.cut import cut_to_ball, gauge_of
 from jaxcert.regions.interval import interval
-from jaxcert.regions.types import LpBall, Region
+from jaxcert.regions.product import joined, split
+from jaxcert.regions.types import LpBall, Product, Region
 
 
 def project(region: Region, x: jax.Array) -> jax.Array:
@@ -36,6 +38,8 @@ def project(region: Region, x: jax.Array) -> jax.Array:
     >>> [round(v, 4) for v in project(ball, jnp.array([2.0, 1.5])).tolist()]
     [0.75, 0.25]
     """
+    if isinstance(region, Product):
+        return _poisoned(region, x, _each(project, region, x))
     if isinstance(region, LpBall) and region.norm != float("inf"):
         largest = jnp.max(jnp.broadcast_to(region.radius, region.shape), initial=0.0)
         return _project_ball(region, x, unit=largest)
@@ -57,6 +61,8 @@ def project_scaled(region: Region, x: jax.Array) -> jax.Array:
     >>> [round(v, 4) for v in project_scaled(ball, jnp.array([3.0, 8.0])).tolist()]
     [0.6, 1.6]
     """
+    if isinstance(region, Product):
+        return _poisoned(region, x, _each(project_scaled, region, x))
     if isinstance(region, LpBall) and region.norm != float("inf"):
         return _project_ball(region, x, unit=region.radius)
     return _project_box(region, x)
@@ -74,6 +80,11 @@ def rounding_slack(ball: LpBall) -> float:
     """How much below 1 a computed norm must stay so that recomputing it does not exceed 1."""
     size = math.prod(ball.shape)
     return float(jnp.finfo(ball.dtype).eps) * (8 + math.sqrt(size))
+
+
+def _each(move: Callable[[Region, jax.Array], jax.Array], region: Product, x: jax.Array) -> jax.Array:
+    pieces = zip(region.members, split(region, _checked(region, x)), strict=True)
+    return joined(region, [move(part, piece) for part, piece in pieces])
 
 
 def _project_box(region: Region, x: jax.Array) -> jax.Array:

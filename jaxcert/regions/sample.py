@@ -1,12 +1,15 @@
 """Random points of a region: starts of attacks, and witnesses in soundness tests."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from jaxcert.regions.contain import is_valid
 from jaxcert.regions.interval import interval
+from jaxcert.regions.product import joined
 from jaxcert.regions.project import place, rounding_slack
-from jaxcert.regions.types import Box, LpBall, Region
+from jaxcert.regions.types import Box, LpBall, Product, Region
 
 
 def sample(region: Region, *, key: jax.Array) -> jax.Array:
@@ -27,6 +30,8 @@ def sample(region: Region, *, key: jax.Array) -> jax.Array:
     >>> bool(jnp.linalg.norm(sample(ball, key=jax.random.key(0))) <= 0.5)
     True
     """
+    if isinstance(region, Product):
+        return _each(sample, region, key=key)
     if isinstance(region, Box):
         u = jax.random.uniform(key, region.shape, region.dtype)
         x = jnp.clip(region.lower * (1 - u) + region.upper * u, region.lower, region.upper)
@@ -53,6 +58,8 @@ def corner(region: Region, *, key: jax.Array) -> jax.Array:
     >>> sorted(set(corner(Box(jnp.zeros(20), jnp.ones(20)), key=jax.random.key(0)).tolist()))
     [0.0, 1.0]
     """
+    if isinstance(region, Product):
+        return _each(corner, region, key=key)
     if isinstance(region, LpBall) and region.norm == 1:
         x = _l1_vertex(region, key=key)
     elif isinstance(region, LpBall) and region.norm != float("inf"):
@@ -61,6 +68,12 @@ def corner(region: Region, *, key: jax.Array) -> jax.Array:
         lower, upper = interval(region)
         x = jnp.where(jax.random.bernoulli(key, shape=region.shape), upper, lower)
     return jnp.where(is_valid(region), x, jnp.nan)
+
+
+def _each(draw: Callable[..., jax.Array], region: Product, *, key: jax.Array) -> jax.Array:
+    keys = jax.random.split(key, len(region.members))
+    pieces = [draw(part, key=one) for part, one in zip(region.members, keys, strict=True)]
+    return jnp.where(is_valid(region), joined(region, pieces), jnp.nan)
 
 
 def _in_ball(ball: LpBall, depth: jax.Array, *, key: jax.Array) -> jax.Array:

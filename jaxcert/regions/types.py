@@ -102,4 +102,4 @@ def _is_member(value: Any) -> bool:
     return isinstance(value, LpBall | Box)
 
 
-Region = LpBall | Box
+Region = LpBall | Box | Product

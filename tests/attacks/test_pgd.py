@@ -57,11 +57,13 @@ def attack_mlp(attack, parameters, region, label, key):
 
 @pytest.mark.parametrize("radius_kind", ["scalar", "array"])
 @pytest.mark.parametrize("clipped", [False, True])
-@pytest.mark.parametrize("norm", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("norm", [1.0, 1.1, 2.0, 4.0, math.inf])
 def test_reaches_the_exact_worst_case_of_a_linear_network(norm, clipped, radius_kind):
     rng = np.random.default_rng(11)
     # l_1 steps go along few coordinates and end within about one step of the worst case.
-    step_size, tolerance = (None, 0.06) if norm == 1 and clipped else (0.5, 1e-3)
+    step_size, tolerance = (
+        (None, 0.06) if norm == 1 and clipped else (0.5, 4e-3 if norm in (1.1, 4.0) else 1e-3)
+    )
     attack = pgd(steps=40, step_size=step_size)
     for _ in range(8):
         ball, _ = draw_ball(rng, norm, radius_kind, clipped, dtype=np.float32)
