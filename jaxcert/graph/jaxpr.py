@@ -17,7 +17,9 @@ from jax.extend import core, source_info_util
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph.builder import Builder, Ref
+from jaxcert.graph.control import CONTROL
 from jaxcert.graph.ir import Graph, opaque_kind
+from jaxcert.graph.recognise import recognise
 from jaxcert.graph.translate import TRANSLATIONS
 
 _CALLS = frozenset(
@@ -94,7 +96,7 @@ def trace(fn: Callable[[jax.Array], jax.Array] | Graph, x: Shaped) -> Graph:
     (value,) = _run(builder, _precise(closed.jaxpr), closed.consts, [x_ref], "")
     if not isinstance(value, Ref):
         raise InvalidInputError("the function does not depend on its input, so there is nothing to bound.")
-    return builder.graph(value)
+    return recognise(builder.graph(value))
 
 
 def _run(builder: Builder, jaxpr: core.Jaxpr, consts, args, caller: str) -> list[Any]:
@@ -121,6 +123,12 @@ def _equation(builder: Builder, eqn: core.JaxprEqn, args: list[Any], caller: str
         inside = caller or (_where(eqn) if _is_library_call(eqn, inner) else "")
         return _run(builder, inner, consts, args, inside)
     builder.where, builder.primitive = caller or _where(eqn), name
+    follow = CONTROL.get(name)
+    if follow is not None:
+        run = lambda closed, args: _run(builder, closed.jaxpr, closed.consts, args, caller)
+        values = follow(builder, eqn, args, run)
+        builder.where, builder.primitive = caller or _where(eqn), name
+        return _opaque(builder, eqn, args) if values is None else values
     translate = TRANSLATIONS.get(name)
     value = translate(builder, eqn, args) if translate else None
     if value is None:
@@ -151,8 +159,16 @@ def _opaque(builder: Builder, eqn: core.JaxprEqn, args: list[Any]) -> list[Any]:
 
     consts = tuple(arg for arg in args if not isinstance(arg, Ref))
     kind = opaque_kind(eqn.primitive.name)
+    bounded = tuple(isinstance(arg, Ref) for arg in args)
     return [
-        builder.append(kind, refs, lambda _, *xs, i=i: evaluate(xs)[i], consts, var.aval)
+        builder.append(
+            kind,
+            refs,
+            lambda _, *xs, i=i: evaluate(xs)[i],
+            consts,
+            var.aval,
+            {"params": eqn.params, "bounded": bounded, "result": i},
+        )
         for i, var in enumerate(eqn.outvars)
     ]
 
