@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcert.bounds.backward import CROWN_RULES
-from jaxcert.bounds.patches import Patches, added, dense, patch_range, patch_step, rows_of, small
+from jaxcert.bounds.patch_steps import patch_step
+from jaxcert.bounds.patches import Patches, added, dense, patch_range, rows_of, small
 from jaxcert.bounds.rules import Rules
 from jaxcert.graph import Graph
 from jaxcert.regions import Region, linear_range
