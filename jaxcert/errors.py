@@ -31,3 +31,7 @@ class ConfigError(JaxcertError, ValueError):
 
 class InconsistentReportError(JaxcertError):
     """A report breaks clean error <= attacked error <= certified error: something is wrong."""
+
+
+class CertificateError(JaxcertError):
+    """A certificate file is missing, damaged, of another format, or contradicts itself."""

@@ -14,6 +14,8 @@ from jaxcert.errors import JaxcertError
 COMMANDS = {
     "train": ("jaxcert.cli.train", "train one network: standard, adversarial or certified"),
     "evaluate": ("jaxcert.cli.evaluate", "clean, attacked and certified error of a trained run"),
+    "certify": ("jaxcert.cli.certify", "certify test images of a run and write certificate files"),
+    "check": ("jaxcert.cli.check", "check certificate files again, rigorously"),
     "attack": ("jaxcert.cli.attack", "attack a trained run and save the adversarial examples"),
     "demo": ("jaxcert.cli.demo", "train one small network four ways and compare (a few minutes)"),
     "methods": ("jaxcert.cli.methods", "which operations the bounding engines support"),
@@ -22,7 +24,10 @@ USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
+    """Runs one command and returns its exit status: 0, 2 after a user's mistake, 130 after Ctrl-C.
+
+    `check` returns 1 when it could not confirm what it was given.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -41,7 +46,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are of no use to a user.
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            module.main(arguments)
+            status = module.main(arguments)
     except JaxcertError as error:
         return _mistake(str(error))
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
@@ -56,7 +61,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\njaxcert: interrupted; run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    return status or 0
 
 
 def _mistake(sentence: str) -> int:

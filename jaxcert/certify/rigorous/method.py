@@ -9,15 +9,17 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxcert.bounds.alpha import AlphaCrown
 from jaxcert.bounds.backward import CROWN_RULES, record_of
 from jaxcert.bounds.crown import Crown
+from jaxcert.bounds.enclosures import SPECIFICATION
 from jaxcert.bounds.ibp import IBP_RULES, Ibp
 from jaxcert.bounds.margins import margin_specification
 from jaxcert.bounds.specification import Function, graph_of, specification
 from jaxcert.bounds.types import Bounds
 from jaxcert.certify.rigorous.least import exact_region
 from jaxcert.certify.rigorous.nodes import Bent, Range
-from jaxcert.certify.rigorous.passes import Passes, Slopes
+from jaxcert.certify.rigorous.passes import Choose, Passes, Slopes
 from jaxcert.certify.rigorous.rounding import require_ieee
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
@@ -27,12 +29,14 @@ from jaxcert.relax.slopes import PerRow, Slope, adaptive, given
 
 _MEMORY = 2**28
 
+Plain = Crown | Ibp | AlphaCrown
+
 
 @dataclass(frozen=True)
 class Rigorous:
     """A method whose bounds include every rounding error of their evaluation. Make one with `rigorous()`."""
 
-    method: Crown | Ibp
+    method: Plain
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return proven lower and upper bounds of every output, shaped like fn(x)."""
@@ -53,7 +57,7 @@ class Rigorous:
         return jnp.asarray(evaluate(self.method, graph, region, spec.coeffs, spec.offset))
 
 
-def rigorous(method: Crown | Ibp) -> Rigorous:
+def rigorous(method: Plain) -> Rigorous:
     """Return the method with every rounding error of its evaluation paid for.
 
     Use it as any method: `margins(rigorous(crown()), fn, region, label)`, with 64-bit types
@@ -74,11 +78,12 @@ def rigorous(method: Crown | Ibp) -> Rigorous:
     measured ratios. One example at a time.
 
     Args:
-      method: `crown()` with any slope, `fast_lin()`, `crown_ibp()` or `ibp()`.
+      method: `crown()` with any slope, `alpha_crown()`, `fast_lin()`, `crown_ibp()` or `ibp()`. Slopes
+        that alpha-CROWN found for the windows of convolutions are replaced by adaptive ones.
 
     Raises:
-      InvalidInputError: another method, one with rules of its own, or with intermediate bounds
-        other than IBP's. On use: 32-bit types, traced values, norms other than 1, 2 and inf.
+      InvalidInputError: another method, one with rules of its own, or with other intermediate
+        bounds. On use: 32-bit types, traced values, norms other than 1, 2 and inf.
       UnsupportedPrimitiveError (on use): an activation without a rigorous rule.
 
     Source: running error bounds as in Higham, Accuracy and Stability of Numerical Algorithms,
@@ -96,7 +101,7 @@ def rigorous(method: Crown | Ibp) -> Rigorous:
     return Rigorous(method)
 
 
-def rigorous_margins(method: Crown | Ibp, fn: Function, region: Region, label: ArrayLike) -> np.ndarray:
+def rigorous_margins(method: Plain, fn: Function, region: Region, label: ArrayLike) -> np.ndarray:
     """Return proven lower bounds `[K - 1]` of the margins, float64, whatever types are in use outside.
 
     As `margins(rigorous(method), fn, region, label)` with 64-bit types switched on for the time of
@@ -133,7 +138,7 @@ def rigorous_margins(method: Crown | Ibp, fn: Function, region: Region, label: A
 
 
 def evaluate(
-    method: Crown | Ibp,
+    method: Plain,
     graph: Graph,
     region: Region,
     coeffs: ArrayLike,
@@ -148,15 +153,19 @@ def evaluate(
     require_ieee()
     rows = np.asarray(coeffs, np.float64).reshape(np.shape(coeffs)[0], -1)
     added = np.zeros(len(rows)) if offset is None else np.asarray(offset, np.float64)
-    by_intervals = isinstance(method, Ibp) or method.intermediate is not None
-    slope = adaptive if isinstance(method, Ibp) else method.slope
+    if isinstance(method, AlphaCrown):
+        found = method.slopes(
+            graph, region, jnp.asarray(coeffs), None if offset is None else jnp.asarray(offset)
+        )
+        method = Crown(found, method.intermediate)
+    by_intervals = isinstance(method, Ibp) or isinstance(method.intermediate, Ibp)
     widest = max(node.size for node in graph.nodes)
     block = max(1, _MEMORY // (64 * widest))
     with np.errstate(all="ignore"), jax.default_device(jax.devices("cpu")[0]):
         passes = Passes(
             _on_cpu(graph),
             exact_region(region),
-            _chooser(slope),
+            _chooser(method),
             by_intervals,
             isinstance(method, Ibp),
             block,
@@ -165,23 +174,24 @@ def evaluate(
         return passes.lower(rows, added)
 
 
-def _chooser(slope: Slope):
+def _chooser(method: Crown | Ibp) -> Choose:
     """The slopes of an activation in a pass, computed by the method's own rule."""
-    shared: dict[int, Slopes] = {}
+    last = adaptive if isinstance(method, Ibp) else method.slope
+    inner = method.intermediate if isinstance(method, Crown) else None
+    before = inner.slope if isinstance(inner, Crown) else last
+    shared: dict[tuple[bool, int], Slopes] = {}
 
     def choose(key: tuple[int, int, int], function: Bent, ranges: list[Range]) -> Slopes:
-        if isinstance(slope, PerRow) and key in slope.alphas:
-            alpha = np.clip(np.asarray(slope.alphas[key], np.float64), 0, 1)
-            if alpha.shape[1:] != function.node.shape:
-                raise InvalidInputError(
-                    f"slopes {key} have shape {alpha.shape}, expected [rows, *{function.node.shape}]."
-                )
-            return _slopes(function, ranges, given([alpha]), 0, len(alpha))
-        order = key[-1]
-        if order not in shared:
-            rule = adaptive if isinstance(slope, PerRow) else slope
-            shared[order] = _slopes(function, ranges, rule, order)
-        return shared[order]
+        rule, order = (last if key[0] == SPECIFICATION else before), key[-1]
+        if isinstance(rule, PerRow):
+            alpha = np.clip(np.asarray(rule.alphas.get(key, 0.5), np.float64), 0, 1)
+            if alpha.ndim == len(function.node.shape) + 1 and alpha.shape[1:] == function.node.shape:
+                return _slopes(function, ranges, given([alpha]), 0, len(alpha))
+            # Slopes for the windows of a convolution are no rows of this pass.
+            rule = adaptive
+        if (rule is last, order) not in shared:
+            shared[rule is last, order] = _slopes(function, ranges, rule, order)
+        return shared[rule is last, order]
 
     return choose
 
@@ -211,17 +221,20 @@ def _numpy(parts: tuple[jax.Array, ...]) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(part, np.float64) for part in parts)
 
 
-def _check(method: Crown | Ibp) -> None:
-    plain = (isinstance(method, Ibp) and method.rules == IBP_RULES) or (
-        isinstance(method, Crown)
-        and method.rules == CROWN_RULES
-        and (method.intermediate is None or method.intermediate == Ibp())
-    )
-    if not plain:
+def _check(method: Plain) -> None:
+    inner = None if isinstance(method, Ibp) else getattr(method, "intermediate", None)
+    plain = _has_own_rules(method) and (inner is None or _has_own_rules(inner))
+    if not plain or getattr(inner, "intermediate", None) is not None or isinstance(inner, AlphaCrown):
         raise InvalidInputError(
-            "rigorous bounds exist for crown() with any slope, fast_lin(), crown_ibp() and ibp(), with their "
-            "own rules and intermediate bounds from themselves or ibp()."
+            "rigorous bounds exist for crown() with any slope, alpha_crown(), fast_lin(), crown_ibp() and "
+            "ibp(), with their own rules, and intermediate bounds from themselves, ibp() or crown()."
         )
+
+
+def _has_own_rules(method: object) -> bool:
+    if isinstance(method, Ibp):
+        return method.rules == IBP_RULES
+    return isinstance(method, Crown | AlphaCrown) and method.rules == CROWN_RULES
 
 
 def _require_double(graph: Graph) -> None:
