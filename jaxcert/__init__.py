@@ -44,6 +44,7 @@ from jaxcert.certify import (
     rigorous_margins,
     uniform_radii,
 )
+from jaxcert.chunking import map_examples
 from jaxcert.regions import Box, LpBall, Product, box, l1_ball, l2_ball, linf_ball, lp_ball, product
 from jaxcert.relax import slopes
 
@@ -84,6 +85,7 @@ __all__ = [
     "l2_ball",
     "linf_ball",
     "lp_ball",
+    "map_examples",
     "margins",
     "neuron_statistics",
     "nonuniform_radii",
