@@ -203,8 +203,8 @@ def _slopes(function: Bent, ranges: list[Range], rule: Slope, order: int, rows: 
     ends = [
         tuple(jnp.asarray(np.broadcast_to(end, shape)) for end in side) for side in zip(*ranges, strict=True)
     ]
-    whole = tuple(None if isinstance(c, jax.Array) else c for c in consts)
-    arrays = tuple(c if isinstance(c, jax.Array) else None for c in consts)
+    whole = tuple(c if isinstance(c, int) else None for c in consts)
+    arrays = tuple(None if isinstance(c, int) else jnp.asarray(c) for c in consts)
     below, above = _planes(record, order, whole, rule, *ends, arrays)
     return _numpy(below), _numpy(above)
 
