@@ -9,12 +9,11 @@ from jax.typing import ArrayLike
 
 from jaxcert.bounds import Method, is_certified
 from jaxcert.bounds.margins import margin_specification
-from jaxcert.bounds.specification import Function
-from jaxcert.certify.envelope import check_ball
+from jaxcert.bounds.specification import Function, graph_of
 from jaxcert.certify.search import Bisection, Pec, Search, bisection
 from jaxcert.errors import InvalidInputError
-from jaxcert.graph import trace
-from jaxcert.regions import LpBall
+from jaxcert.regions import LpBall, Product
+from jaxcert.regions.contain import is_valid
 
 _DEFAULT = bisection(20)
 
@@ -25,8 +24,8 @@ class RadiusBracket:
     """Where the certified radius lies: `lower` was itself certified, `upper` was not.
 
     Both in the units of the region's eps, at most the region's; where the region's eps is an
-    array, both are multipliers of it. `upper == lower` says that the whole region was certified.
-    `evaluations` counts the bounds computed, the first one over the whole region included.
+    array, or the region a product, both are multipliers of it. `upper == lower` says that the whole
+    region was certified. `evaluations` counts the bounds computed, the first one over the whole region included.
     """
 
     lower: jax.Array
@@ -35,14 +34,15 @@ class RadiusBracket:
 
 
 def certified_radius(
-    method: Method, fn: Function, region: LpBall, label: ArrayLike, *, search: Search = _DEFAULT
+    method: Method, fn: Function, region: LpBall | Product, label: ArrayLike, *, search: Search = _DEFAULT
 ) -> RadiusBracket:
     """Return a bracket of the largest eps, at most the region's, at which `method` certifies.
 
     Args:
       method: any bound with a `lower`; for `pec`, with a `linear_lower`.
       fn: one example -> logits.
-      region: an l_p ball; its radius is where the search starts, its clip is kept.
+      region: an l_p ball; its radius is where the search starts, its clip is kept. With bisection
+        also a product of l_p balls, whose radii grow together.
       label: the class to certify.
       search: `bisection(steps)` or `pec(steps)`; the bracket ends at most `eps / 2^steps` wide.
 
@@ -66,10 +66,14 @@ def certified_radius(
       >>> bool((0.2999 < found.lower) & (found.lower <= 0.3) & (0.3 <= found.upper) & (found.upper < 0.3001))
       True
     """
-    check_ball(region, "certified_radius")
     if not isinstance(search, Bisection | Pec):
         raise InvalidInputError(f"search must be bisection() or pec(), got {type(search).__name__}.")
-    graph, region = trace(fn, region), lax.stop_gradient(region)
+    if not isinstance(region, LpBall if isinstance(search, Pec) else LpBall | Product):
+        raise InvalidInputError(
+            "certified_radius needs an l_p ball: build one with linf_ball, l2_ball or l1_ball, or for "
+            "bisection a product of them."
+        )
+    graph, region = graph_of(fn, region), lax.stop_gradient(region)
     dtype = region.center.dtype
     zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
 
@@ -87,7 +91,7 @@ def certified_radius(
         return jnp.maximum(low, reached), jnp.where(reached < middle, middle, high), count + 1
 
     spec = margin_specification(graph, label)
-    centre = is_certified(spec.coeffs @ graph(region.center) + spec.offset) & jnp.all(region.radius >= 0)
+    centre = is_certified(spec.coeffs @ graph(region.center) + spec.offset) & is_valid(region)
     reached = certified(one)
     start = (
         jnp.where(centre, reached, zero),
@@ -95,5 +99,5 @@ def certified_radius(
         jnp.ones((), jnp.int32),
     )
     low, high, count = lax.while_loop(wide, halve, start)
-    unit = region.radius if region.radius.ndim == 0 else one
+    unit = region.radius if isinstance(region, LpBall) and region.radius.ndim == 0 else one
     return RadiusBracket(low * unit, jnp.where(low == one, low, high) * unit, count)

@@ -18,7 +18,7 @@ from jaxcert.bounds import Method, is_certified, margins
 from jaxcert.certify.envelope import check_linear, polyhedral_envelope
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
-from jaxcert.regions import LpBall, scaled
+from jaxcert.regions import LpBall, Product, scaled
 
 
 @jax.tree_util.register_static
@@ -29,7 +29,7 @@ class Bisection:
     steps: int
 
     def certified(
-        self, method: Method, graph: Graph, region: LpBall, label: ArrayLike, factor: jax.Array
+        self, method: Method, graph: Graph, region: LpBall | Product, label: ArrayLike, factor: jax.Array
     ) -> jax.Array:
         """Return a multiplier of the region's radius that is certified: `factor`, or 0."""
         good = is_certified(margins(method, graph, scaled(region, factor), label))
@@ -44,10 +44,11 @@ class Pec:
     steps: int
 
     def certified(
-        self, method: Method, graph: Graph, region: LpBall, label: ArrayLike, factor: jax.Array
+        self, method: Method, graph: Graph, region: LpBall | Product, label: ArrayLike, factor: jax.Array
     ) -> jax.Array:
         """Return a multiplier of the region's radius that is certified, in [0, `factor`]."""
         check_linear(method, "pec")
+        assert isinstance(region, LpBall)
         tried = scaled(region, factor)
         envelope = polyhedral_envelope(method, graph, tried, label)  # pyright: ignore[reportArgumentType]
         whole = is_certified(envelope.margins)

@@ -50,6 +50,7 @@ _LIBRARIES = (
     "/jaxcert/graph/",
     "/jaxcert/bounds/",
     "/jaxcert/kernels/",
+    "/jaxcert/regions/",
     "/functools.py",
 )
 

@@ -201,6 +201,48 @@ def test_margins_radius_and_attack_over_two_inputs():
     assert bool(broken.success)
 
 
+def test_radii_of_all_parts_grow_together():
+    """Both inputs may move by 0.2 before the logits meet: a fifth of what the region allows."""
+    region = jc.product((jc.linf_ball(jnp.array(0.6), 1.0), jc.linf_ball(jnp.array(0.2), 1.0)))
+    logits = lambda inputs: jnp.stack([inputs[0] - inputs[1], inputs[1] - inputs[0]])
+    found = jax.jit(lambda r: jc.certified_radius(jc.crown(), logits, r, 0))(region)
+    assert float(found.lower) <= 0.2 <= float(found.upper)
+    assert float(found.upper - found.lower) < 1e-5
+    with pytest.raises(InvalidInputError, match="or for bisection a product"):
+        jc.certified_radius(jc.crown(), logits, region, 0, search=jc.pec())
+    mixed = jc.product((region.members[0], jc.box(jnp.array(0.0), jnp.array(1.0))))
+    with pytest.raises(InvalidInputError, match="only an l_p ball has a radius"):
+        jc.certified_radius(jc.crown(), logits, mixed, 0)
+
+
+def test_perturbed_weights():
+    """fn(x, W) = V relu(W x) with both x and W in a ball: products of bounded values."""
+    head = jnp.array([[1.0, -1.0, 0.5], [-0.5, 1.0, 1.0]])
+    fn = lambda inputs: head @ jnp.maximum(inputs["W"] @ inputs["x"], 0.0)
+
+    @quick_jit
+    def gaps(eps, seed):
+        key, x_key, w_key = jax.random.split(jax.random.key(seed), 3)
+        x, w = jax.random.normal(x_key, (2,)), jax.random.normal(w_key, (3, 2))
+        region = jc.product({"x": jc.linf_ball(x, eps), "W": jc.l2_ball(w, eps)})
+        draw = lambda k: jnp.stack([regions.sample(region, key=k), regions.corner(region, key=k)])
+        points = jax.vmap(draw)(jax.random.split(key, 200)).reshape(-1, 8)
+        values = jax.vmap(lambda point: fn(regions.unpack(region, point)))(points)
+        bounds = {name: METHODS[name](fn, region) for name in ("ibp", "crown")}
+        return {n: jnp.minimum(values - b.lower[None], b.upper[None] - values) for n, b in bounds.items()}
+
+    for seed, eps in enumerate((0.0, 1e-3, 0.1, 0.5, 2.0)):
+        for name, gap in gaps(eps, seed).items():
+            assert bool((gap >= -1e-5).all()), name
+            assert bool(gap.max() <= 30 * (eps + eps**2) + 1e-5), name
+
+
+def test_errors_point_at_the_users_line():
+    region = jc.product((jc.linf_ball(jnp.ones(2), 0.1), jc.linf_ball(jnp.ones(2), 0.1)))
+    with pytest.raises(jc.errors.UnsupportedPrimitiveError, match=r"test_product\.py"):
+        jc.ibp()(lambda inputs: jnp.fft.fft(inputs[0] + inputs[1]).real, region)
+
+
 def test_traced_bad_parts_poison_everything():
     def numbers(eps):
         region = jc.product((jc.linf_ball(jnp.zeros(2), 0.1), jc.l2_ball(jnp.zeros(2), eps)))
