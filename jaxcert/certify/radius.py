@@ -25,7 +25,8 @@ class RadiusBracket:
 
     Both in the units of the region's eps, at most the region's; where the region's eps is an
     array, or the region a product, both are multipliers of it. `upper == lower` says that the whole
-    region was certified. `evaluations` counts the bounds computed, the first one over the whole region included.
+    region was certified. `evaluations` counts the bounds computed, the first one over the whole
+    region included.
     """
 
     lower: jax.Array

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import jaxcert as jc
 from jaxcert import regions
 from tests.common.compiling import quick_jit
 from tests.common.regions import KINDS, OTHER, arrays, draw, rounded, seeds
-from tests.oracles import finite, linear_min, sets
+from tests.oracles import finite, linear_min, sampling, sets
 
 SIZE, BATCH = 6, 24
 
@@ -70,6 +71,31 @@ def check_derivatives(value_of, slopes_of, curved_of, center, parts, rng, moves)
     assert np.asarray(curved_of(coeffs, center, parts) @ direction) == pytest.approx(
         measured, rel=1e-5, abs=1e-6
     )
+
+
+@pytest.mark.parametrize("kind", OTHER, ids=str)
+def test_networks_over_clipped_balls_of_other_norms(kind):
+    """No point of the region, minimisers of the linear parts included, leaves the bounds."""
+
+    @quick_jit
+    @jax.vmap
+    def bounds_of(w1, w2, parts):
+        fn = lambda x: w2 @ jnp.maximum(w1 @ x, 0.0)
+        region = kind.build(parts)
+        return {"ibp": jc.ibp()(fn, region), "crown": jc.crown()(fn, region)}
+
+    rng = np.random.default_rng(12)
+    drawn = [rounded(draw(kind, SIZE, rng), "float32") for _ in range(BATCH)]
+    w1, w2 = (rng.normal(size=(BATCH, *shape)).astype(np.float32) for shape in ((5, SIZE), (3, 5)))
+    found = bounds_of(w1, w2, arrays(drawn, (SIZE,), "float32"))
+    for i, region in enumerate(drawn):
+        rows = np.concatenate([w1[i], -w1[i], w2[i] @ w1[i], -w2[i] @ w1[i]]).astype(float)
+        points = [sampling.points(region, 60, rng), *(linear_min.minimizer(region, r)[None] for r in rows)]
+        values = np.maximum(np.concatenate(points) @ w1[i].T.astype(float), 0) @ w2[i].T.astype(float)
+        slack = 1e-5 * (1 + np.abs(values).max())
+        for name, bounds in found.items():
+            assert (values >= np.asarray(bounds.lower[i]) - slack).all(), name
+            assert (values <= np.asarray(bounds.upper[i]) + slack).all(), name
 
 
 @pytest.mark.parametrize("kind", KINDS + OTHER, ids=str)
