@@ -88,8 +88,11 @@ def targeted_margins(
     classes = _classes(graph)
     index, valid = _label(label, classes)
     others = jnp.asarray(targets)
-    if others.ndim != 1:
-        raise InvalidInputError(f"targets must be a list of classes [T], got shape {others.shape}.")
+    if others.ndim != 1 or not others.size:
+        raise InvalidInputError(
+            f"targets must be a list of classes [T] with T >= 1, got shape {others.shape}: no targets prove "
+            "nothing."
+        )
     rows, proper = _targets(others, targets, classes)
     known = not isinstance(targets, Tracer) and not isinstance(label, Tracer)
     if known and int(np.asarray(label)) in np.asarray(targets):

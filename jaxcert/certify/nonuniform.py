@@ -9,18 +9,20 @@ All quantities are made free of units, so that the settings carry over between n
 in units of the start, margins in units of the centre's margins, the volume as a mean.
 Source: theses/4a §3.2.1, (3.9)-(3.11), Algorithm 3.3. Errata: "j != c" is j != y, and rho is
 indexed by iterations. Differences: margins are elided, which is never looser; the best certified
-iterate is kept; the start is the given one doubled or halved to the edge of what is certified.
+iterate is kept; the start is the given one doubled or halved to the edge of what is certified; the
+final loop, which shrinks the radii until they are certified, also stretches them while they are.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
@@ -37,16 +39,6 @@ _MOST_DOUBLINGS = 40
 _LEARNING_RATE = 0.1
 
 
-class Optimizer(Protocol):
-    """What is used of an `optax.GradientTransformation`."""
-
-    @property
-    def init(self) -> Any: ...
-
-    @property
-    def update(self) -> Any: ...
-
-
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class AugmentedLagrangian:
@@ -59,7 +51,7 @@ class AugmentedLagrangian:
       growth: factor of rho at the start of each further stage.
       stages: number of equal parts of the steps, each with its rho.
       slack: margins aimed at, as a share of the centre's margins.
-      decay: factor of the radii in the final shrinking loop, in (0, 1).
+      decay: factor of the radii in the final loop, in (0, 1).
       most_shrinks: of that loop.
     """
 
@@ -70,7 +62,7 @@ class AugmentedLagrangian:
     stages: int = 5
     slack: float = 1e-3
     decay: float = 0.99
-    most_shrinks: int = 1000
+    most_shrinks: int = 300
 
     def __post_init__(self):
         counts = (self.steps, self.dual_every, self.stages, self.most_shrinks)
@@ -113,7 +105,7 @@ def nonuniform_radii(
     clip: Clip | None = None,
     start: ArrayLike = 0.01,
     solver: AugmentedLagrangian = AugmentedLagrangian(),
-    optimizer: Optimizer | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> CertifiedRadii:
     """Return one eps per coordinate, of large volume, so that `method` certifies the ball.
 
@@ -136,7 +128,6 @@ def nonuniform_radii(
 
     Raises:
       InvalidInputError: start not positive or of another shape, and what `margins` raises.
-      ModuleNotFoundError: no optax installed and no optimizer given.
 
     Cost: `solver.steps` evaluations of the method with a gradient, and some tens without. Not
     differentiable.
@@ -163,7 +154,7 @@ def uniform_radii(
     clip: Clip | None = None,
     start: ArrayLike = 0.01,
     solver: AugmentedLagrangian = AugmentedLagrangian(),
-    optimizer: Optimizer | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> CertifiedRadii:
     """Return the radii of `nonuniform_radii` with one number free: `start` times a factor.
 
@@ -191,7 +182,7 @@ def _certify(
     clip: Clip | None,
     start: ArrayLike,
     solver: AugmentedLagrangian,
-    optimizer: Optimizer | None,
+    optimizer: optax.GradientTransformation | None,
     free: tuple[int, ...],
 ) -> CertifiedRadii:
     """The algorithm with zeta of shape `free`: the input's, or () for the uniform variant."""
@@ -204,15 +195,16 @@ def _certify(
     def bound(region: LpBall) -> jax.Array:
         return margins(method, graph, region, label)
 
-    edge = _edge(lambda factor: is_certified(bound(scaled(given, factor))), possible, given.dtype)
+    certified = lambda factor: is_certified(bound(scaled(given, factor)))
+    edge = _edge(certified, possible, given.dtype, 2.0, _MOST_DOUBLINGS)
     found_edge = edge > 0
     base = scaled(given, jnp.where(found_edge, edge, 1))
     scale = jnp.where(clean > 0, clean, 1)
     problem = _Problem(lambda zeta: bound(scaled(base, zeta * zeta)) / scale, solver)
     first = jnp.ones(free, given.dtype), jnp.where(found_edge, 0.0, -jnp.inf).astype(given.dtype)
     ascent = problem.optimise(*first, clean, _adam(solver) if optimizer is None else optimizer)
-    last = problem.shrunk(ascent.zeta, found_edge)
-    zeta = jnp.where(_volume(last) > ascent.score, last, ascent.best)
+    ends = jax.vmap(lambda zeta: problem.at_edge(zeta, found_edge))(jnp.stack([ascent.zeta, ascent.best]))
+    zeta = jnp.where(_volume(ends[0]) > _volume(ends[1]), ends[0], ends[1])
 
     final = scaled(base, zeta * zeta)
     found = bound(final)
@@ -229,9 +221,7 @@ def _positive(start: ArrayLike) -> ArrayLike:
     return start
 
 
-def _adam(solver: AugmentedLagrangian) -> Optimizer:
-    import optax  # an optional dependency, needed only here
-
+def _adam(solver: AugmentedLagrangian) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, solver.steps))
 
 
@@ -240,18 +230,25 @@ def _volume(zeta: jax.Array) -> jax.Array:
     return jnp.log(zeta * zeta).mean()
 
 
-def _edge(certified: Callable[[jax.Array], jax.Array], possible: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """The largest certified factor 2^k next to one that is not, from 1 upwards or downwards; 0 if none."""
+def _edge(
+    certified: Callable[[jax.Array], jax.Array],
+    possible: jax.Array,
+    dtype: DTypeLike,
+    ratio: float,
+    most: int,
+) -> jax.Array:
+    """The certified factor `ratio^k` next to one that is not, from 1 upwards or downwards; 0 if none."""
 
     def searching(state):
         _, _, done, count = state
-        return ~done & (count < _MOST_DOUBLINGS)
+        return ~done & (count < most)
 
     def try_(state):
         factor, best, _, count = state
         good = certified(factor)
         done = jnp.where(good, factor < 1, best > 0)
-        return jnp.where(good, 2 * factor, 0.5 * factor), jnp.where(good, factor, best), done, count + 1
+        factor, best = jnp.where(good, factor * ratio, factor / ratio), jnp.where(good, factor, best)
+        return factor, best, done, count + 1
 
     one = jnp.ones((), dtype)
     start = one, jnp.zeros((), dtype), ~possible, jnp.zeros((), jnp.int32)
@@ -279,7 +276,9 @@ class _Problem:
         # Half of the slack is left for rounding when the final radius is bounded again.
         return is_certified(margins - 0.5 * self.solver.slack)
 
-    def optimise(self, zeta: jax.Array, score: jax.Array, clean: jax.Array, optimizer: Optimizer) -> _Ascent:
+    def optimise(
+        self, zeta: jax.Array, score: jax.Array, clean: jax.Array, optimizer: optax.GradientTransformation
+    ) -> _Ascent:
         solver = self.solver
         index = np.arange(solver.steps)
         stage = np.minimum(index * solver.stages // solver.steps, solver.stages - 1)
@@ -289,7 +288,9 @@ class _Problem:
         step = partial(self._step, optimizer)
         return lax.scan(lambda ascent, now: (step(ascent, *now), None), start, (penalties, dual))[0]
 
-    def _step(self, optimizer: Optimizer, now: _Ascent, rho: jax.Array, dual: jax.Array) -> _Ascent:
+    def _step(
+        self, optimizer: optax.GradientTransformation, now: _Ascent, rho: jax.Array, dual: jax.Array
+    ) -> _Ascent:
         def lagrangian(zeta):
             found = self.margins(zeta)
             gap = found - self.solver.slack
@@ -298,29 +299,27 @@ class _Problem:
             return value, (found, gap)
 
         slope, (found, gap) = jax.grad(lagrangian, has_aux=True)(now.zeta)
-        updates, memory = optimizer.update(jnp.where(jnp.isfinite(slope), slope, 0), now.memory, now.zeta)
+        slope = jnp.where(jnp.isfinite(slope), slope, 0)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its step counter with floats
+            updates, memory = optimizer.update(slope, now.memory, now.zeta)
+            zeta = jnp.asarray(optax.apply_updates(now.zeta, updates))
         moved = jnp.minimum(now.multipliers + rho * gap, 0)
         better = self.accepted(found) & (_volume(now.zeta) > now.score)
         return _Ascent(
-            now.zeta + updates,
+            zeta,
             jnp.where(dual & jnp.isfinite(moved), moved, now.multipliers),
             memory,
             jnp.where(better, now.zeta, now.best),
             jnp.where(better, _volume(now.zeta), now.score),
         )
 
-    def shrunk(self, zeta: jax.Array, possible: jax.Array) -> jax.Array:
-        """Zeta with its radii times `decay^n`, n the least number that is certified; 0 if none is."""
-
-        def open_(state):
-            _, certified, count = state
-            return possible & ~certified & (count < self.solver.most_shrinks)
-
-        def shrink(state):
-            factor, _, count = state
-            good = self.accepted(self.margins(zeta * jnp.sqrt(factor)))
-            return jnp.where(good, factor, factor * self.solver.decay), good, count + 1
-
-        start = jnp.ones((), zeta.dtype), jnp.asarray(False), jnp.zeros((), jnp.int32)
-        factor, certified, _ = lax.while_loop(open_, shrink, start)
-        return jnp.where(certified, zeta * jnp.sqrt(factor), 0)
+    def at_edge(self, zeta: jax.Array, possible: jax.Array) -> jax.Array:
+        """Zeta with its radii times the power of `decay` at the edge of what is certified; 0 if none is."""
+        factor = _edge(
+            lambda factor: self.accepted(self.margins(zeta * jnp.sqrt(factor))),
+            possible,
+            zeta.dtype,
+            1 / self.solver.decay,
+            self.solver.most_shrinks,
+        )
+        return jnp.where(factor > 0, zeta * jnp.sqrt(factor), 0)
