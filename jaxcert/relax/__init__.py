@@ -8,6 +8,7 @@ from jaxcert.relax.piecewise import LEAKY_RELU, RELU
 from jaxcert.relax.powers import INTEGER_POW
 from jaxcert.relax.s_shaped import ARCTAN, ERF, SIGMOID, TANH
 from jaxcert.relax.types import Activation, Ends, Join, Lines, Planes, Record
+from jaxcert.relax.waves import COS, SIN
 
 ACTIVATIONS: tuple[Activation, ...] = (
     RELU,
@@ -31,11 +32,14 @@ ACTIVATIONS: tuple[Activation, ...] = (
     INTEGER_POW,
     HARD_TANH,
     ELU,
+    SIN,
+    COS,
 )
 
 __all__ = [
     "ACTIVATIONS",
     "ARCTAN",
+    "COS",
     "ELU",
     "ERF",
     "EXP",
@@ -56,6 +60,7 @@ __all__ = [
     "RSQRT",
     "SIGMOID",
     "SILU",
+    "SIN",
     "SOFTPLUS",
     "SQRT",
     "TANH",

@@ -87,8 +87,7 @@ def lines(lower: jax.Array, upper: jax.Array, alpha: ArrayLike, f: Bump) -> Line
     where = jnp.asarray((1 - alpha) * lower + alpha * upper)
     below = _inside(f, (lower, upper), pieces, where, points[:2])
     above = _outside(_negative(f), (lower, upper), pieces, where, points[2:])
-    size = jnp.maximum(jnp.abs(lower), jnp.abs(upper))
-    low, high = (offset - _margin(f, slope, size) for slope, offset in (below, above))
+    low, high = (offset - _margin(f, slope, lower, upper) for slope, offset in (below, above))
     result = Lines(below[0], low, -above[0], -high)
     return poisoned(unless_overflown(result), lower, upper)
 
@@ -165,15 +164,16 @@ def _outside(
     return slope, least
 
 
-def _margin(f: Bump, slope: jax.Array, size: jax.Array) -> jax.Array:
+def _margin(f: Bump, slope: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
     """What two roundings of one slope can differ by.
 
     Near a turn of f its slope is a difference of larger numbers, and a compiler may compute
     it twice, with and without fused multiplication: once for the line, once for the offset.
     Elsewhere that is a matter of the slope's last digit.
     """
-    noise = jnp.where(jnp.abs(slope) < f.terms / 8, float(jnp.finfo(size.dtype).eps) * f.terms, 0)
-    return jax.lax.stop_gradient(noise * size)
+    flat = (jnp.abs(slope) < f.terms / 8) & (lower < f.right) & (upper > f.left)
+    size = jnp.maximum(jnp.abs(lower), jnp.abs(upper))
+    return jax.lax.stop_gradient(jnp.where(flat, float(jnp.finfo(size.dtype).eps) * f.terms * size, 0))
 
 
 def _on(f: Bump, slope: jax.Array, piece: Piece, trial: jax.Array) -> jax.Array:
@@ -190,4 +190,9 @@ def _smaller(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _negative(f: Bump) -> Bump:
-    return f._replace(fn=lambda x: -f.fn(x), slope=lambda x: -f.slope(x), curvature=lambda x: -f.curvature(x))
+    return f._replace(
+        fn=lambda x: -f.fn(x),
+        slope=lambda x: -f.slope(x),
+        curvature=lambda x: -f.curvature(x),
+        chord=lambda lower, upper: -f.chord(lower, upper),
+    )

@@ -35,13 +35,30 @@ REFERENCE = {
     "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
     "integer_pow": lambda x, n: x**n,
     "hard_tanh": np.clip,
+    "sin": np.sin,
+    "cos": np.cos,
     "elu": lambda x, a: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
 }
 # Where f turns, its extreme inside an interval.
 GATED = ("silu", "gelu", "gelu_tanh", "mish")
-TURNS = {
+LOWEST = {
     name: optimize.minimize_scalar(REFERENCE[name], (-2, -1, 0), options={"xtol": 1e-9}).x for name in GATED
 }
+# The positions of a lowest and of a highest point of waves.
+WAVES = {"sin": (-0.5 * math.pi, 0.5 * math.pi), "cos": (math.pi, 0.0)}
+
+
+def turns(record, case, lower):
+    """Where f may have extremes inside an interval, float64: one row each."""
+    zero = np.zeros_like(lower, float)
+    if record.name in WAVES:
+        period = 2 * math.pi
+        return np.stack([x + period * np.ceil((lower - x) / period) for x in WAVES[record.name]])
+    if record.name == "hard_tanh":
+        return np.stack([zero, *(zero + kink for kink in case)])
+    return np.stack([zero, zero + LOWEST.get(record.name, 0.0)])
+
+
 CASES = [(record, case) for record in ACTIVATIONS for case in record.cases]
 IDS = [f"{record.name}{list(case) or ''}" for record, case in CASES]
 POINTS = np.concatenate(
@@ -118,12 +135,11 @@ def intervals(precision, count=1000):
     return ends[:, 0], np.maximum(ends[:, 0], ends[:, 1])
 
 
-def samples(lower, upper, turn=0.0):
-    """[points, intervals], float64, within the ends; 0 and a turn are among them wherever they are inside."""
+def samples(record, case, lower, upper):
+    """[points, intervals], float64, within the ends; extremes are among them wherever they are inside."""
     low, high = lower.astype(np.float64), upper.astype(np.float64)
-    inside = low + POINTS[:, None] * (high - low)
-    special_points = np.clip(np.array([[0.0], [turn]]), low, high)
-    return np.concatenate([np.clip(inside, low, high), special_points])
+    points = np.concatenate([low + POINTS[:, None] * (high - low), turns(record, case, low)])
+    return np.clip(points, low, high)
 
 
 def parameters(case, precision):
@@ -150,38 +166,60 @@ def test_lines_enclose_for_every_alpha_and_parallel_lines_share_their_slope(reco
     with jax.enable_x64(precision == "float64"):
         params = parameters(case, precision)
         lower, upper = inside(record, *intervals(precision))
-        x = samples(lower, upper, TURNS.get(record.name, 0.0))
+        x = samples(record, case, lower, upper)
         values = REFERENCE[record.name](x, *case)
         # Offsets are sums with f(0), 1/2 for the sigmoid, however small f itself is in the tails.
         at_zero = float(record.fn(jnp.zeros((), precision), *params))
         at_zero = at_zero if np.isfinite(at_zero) else 0.0
 
         @jax.jit
-        def enclose(lower, upper):
-            row = lambda alpha: record.lines(lower, upper, alpha, *params)
-            chosen = record.lines(lower, upper, record.adaptive(lower, upper, *params), *params)
-            return (
-                jax.vmap(row)(jnp.asarray(ALPHAS, precision)),
-                chosen,
-                record.parallel(lower, upper, *params),
-            )
+        def enclose(lower, upper, alphas):
+            lines = jax.vmap(lambda alpha: record.lines(lower, upper, alpha, *params))(alphas)
+            return lines, record.parallel(lower, upper, *params)
 
-        free, chosen, parallel = enclose(jnp.asarray(lower), jnp.asarray(upper))
-        rng = np.random.default_rng(0)
-        random = jax.jit(lambda lower, upper, alpha: record.lines(lower, upper, alpha, *params))(
-            lower, upper, jnp.asarray(rng.random(lower.size), precision)
-        )
+        chosen = np.asarray(record.adaptive(jnp.asarray(lower), jnp.asarray(upper), *params))
+        random = np.random.default_rng(0).random(lower.size)
+        alphas = np.stack([chosen, random, *(np.full(lower.size, alpha) for alpha in ALPHAS)])
+        free, parallel = enclose(lower, upper, alphas.astype(precision))
         assert bool(jnp.array_equal(parallel.lower_slope, parallel.upper_slope))
-        candidates = [
-            *(type(free)(*(part[i] for part in free)) for i in range(len(ALPHAS))),
-            chosen,
-            parallel,
-            random,
-        ]
+        candidates = [*(type(free)(*(part[i] for part in free)) for i in range(len(alphas))), parallel]
         for position, lines in enumerate(candidates):
             assert all(np.isfinite(part).all() for part in lines)
             assert {part.dtype for part in lines} == {jnp.dtype(precision)}
             assert worst_gap(lines, lower, upper, values, x, precision, at_zero) < 8, position
+        if precision == "float64":
+            near = np.minimum(np.abs(lower), np.abs(upper)) >= (0.05 if record.name in INSIDE else 0)
+            width = upper - lower
+            usual = np.flatnonzero((width > 0.02) & (width < 6) & (np.abs(lower) < 30) & near)[:60]
+            assert usual.size > 20
+            assert_least_area(candidates[0], usual, x, values)
+            assert_touching(parallel, usual, x, values)
+
+
+def assert_least_area(lines, chosen, x, values):
+    """At the midpoint no line below f can be higher than its convex hull, here that of the samples."""
+    for i in chosen:
+        points, heights = x[:, i], values[:, i]
+        middle = 0.5 * (points.min() + points.max())
+        left, right = points <= middle, points >= middle
+        a, b = points[left][:, None], points[right][None]
+        share = (middle - a) / np.where(b > a, b - a, 1)
+        across = (1 - share) * heights[left][:, None] + share * heights[right][None]
+        slack = 1e-3 * np.ptp(heights) + 1e-5 * np.abs(heights).max() + 1e-12
+        below, above = (
+            float(slope[i]) * middle + float(offset[i]) for slope, offset in (lines[:2], lines[2:])
+        )
+        assert below >= across.min() - slack, (points.min(), points.max())
+        assert above <= across.max() + slack, (points.min(), points.max())
+
+
+def assert_touching(lines, chosen, x, values):
+    """A line that can be moved towards f is not the best of its slope."""
+    below_slope, below, above_slope, above = (np.asarray(part, np.float64)[chosen] for part in lines)
+    x, values = x[:, chosen], values[:, chosen]
+    slack = 1e-3 * np.ptp(values, axis=0) + 1e-5 * np.abs(values).max(0) + 1e-12
+    assert ((values - below_slope * x - below).min(0) <= slack).all()
+    assert ((above_slope * x + above - values).min(0) <= slack).all()
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -190,7 +228,7 @@ def test_images_are_exact(record, case, precision):
     with jax.enable_x64(precision == "float64"):
         params = parameters(case, precision)
         lower, upper = inside(record, *intervals(precision))
-        values = REFERENCE[record.name](samples(lower, upper, TURNS.get(record.name, 0.0)), *case)
+        values = REFERENCE[record.name](samples(record, case, lower, upper), *case)
         low, high = record.image(jnp.asarray(lower), jnp.asarray(upper), *params)
         unit = 4 * np.finfo(precision).eps * np.abs(values).max(0) + np.finfo(precision).tiny
         if record.name in GATED:
