@@ -60,7 +60,7 @@ def map_examples(f: Callable[..., Any], *batch: Any, memory: str | int | None = 
       >>> jc.map_examples(lambda x: x.sum(), x, memory="1GiB").tolist()
       [1.0, 5.0, 9.0]
     """
-    budget = _budget(memory)
+    limit = budget(memory)
     _count(batch)
     batch = jax.tree_util.tree_map(jnp.asarray, batch)
     leaves, structure = jax.tree_util.tree_flatten(batch)
@@ -68,14 +68,14 @@ def map_examples(f: Callable[..., Any], *batch: Any, memory: str | int | None = 
         kinds = tuple(_Kind(leaf.shape, leaf.dtype, leaf.sharding) for leaf in leaves)
         setting = tuple(getattr(jax.config, name, None) for name in _SETTINGS)
         try:
-            return _program_of(f)(f, structure, kinds, budget, setting)(*batch)
+            return _program_of(f)(f, structure, kinds, limit, setting)(*batch)
         except _ClosesOverTracers:
             pass
     examples = _count(batch)
     need = _Need.of(f, batch)
-    chunk = need.chunk(examples, budget)
-    if need.fixed + need.each > budget:
-        _warn(need.fixed + need.each, budget)
+    chunk = need.chunk(examples, limit)
+    if need.fixed + need.each > limit:
+        _warn(need.fixed + need.each, limit)
     return _in_chunks(f, chunk, batch)
 
 
@@ -241,7 +241,16 @@ def _count(batch: Any) -> int:
     return lengths.pop()[0]
 
 
-def _budget(memory: str | int | None) -> int:
+def budget(memory: str | int | None) -> int:
+    """Return a memory budget in bytes: of a string with a unit, a number, or `None` for what was detected.
+
+    Raises:
+      InvalidInputError: anything else.
+
+    Example:
+      >>> budget("2GiB")
+      2147483648
+    """
     if memory is None:
         return _half_of_free_memory()
     if isinstance(memory, int) and not isinstance(memory, bool) and memory > 0:

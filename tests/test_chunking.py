@@ -184,9 +184,9 @@ def test_mistakes_raise(args, memory, says):
     ],
 )
 def test_units(text, count):
-    assert chunking._budget(text) == count
+    assert chunking.budget(text) == count
 
 
 def test_detected_memory_is_asked_once_and_plausible():
-    assert chunking._budget(None) == chunking._budget(None)
-    assert 2**20 < chunking._budget(None) < 2**45
+    assert chunking.budget(None) == chunking.budget(None)
+    assert 2**20 < chunking.budget(None) < 2**45

@@ -17,7 +17,7 @@ import optax
 from jax import lax
 
 from jaxcert.bounds.backward import CROWN_RULES
-from jaxcert.bounds.crown import DEFAULT_MEMORY, Crown, Intermediate
+from jaxcert.bounds.crown import Crown, Intermediate
 from jaxcert.bounds.enclosures import SPECIFICATION, Enclosures
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, graph_of, specification
@@ -42,7 +42,6 @@ class AlphaCrown:
     optimizer: optax.GradientTransformation | None = field(default=None, metadata={"static": True})
     intermediate: Intermediate | None = None
     rules: Rules = field(default=CROWN_RULES, metadata={"static": True})
-    memory: int = field(default=DEFAULT_MEMORY, metadata={"static": True})
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return lower and upper bounds of every output of fn over the region, shaped like fn(x)."""
@@ -120,7 +119,7 @@ class AlphaCrown:
         return _last_pass(enclosures, spec)
 
     def _enclosures(self, graph: Graph, region: Region, slope: PerRow) -> Enclosures:
-        return Crown(slope, self.intermediate, self.rules, self.memory).enclosures(graph, region)
+        return Crown(slope, self.intermediate, self.rules).enclosures(graph, region)
 
 
 @jax.tree_util.register_dataclass

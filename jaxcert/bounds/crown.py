@@ -21,12 +21,11 @@ from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, graph_of, specification
 from jaxcert.bounds.sweep import identity_rows
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
+from jaxcert.chunking import budget
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.regions import Region, minimize_linear
 from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, PerRow, Slope, adaptive, given, parallel
-
-DEFAULT_MEMORY = 2**31
 
 
 class Intermediate(Protocol):
@@ -43,7 +42,7 @@ class Crown:
     slope: Slope = adaptive
     intermediate: Intermediate | None = None
     rules: Rules = field(default=CROWN_RULES, metadata={"static": True})
-    memory: int = field(default=DEFAULT_MEMORY, metadata={"static": True})
+    memory: str | int | None = field(default=None, metadata={"static": True})
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return lower and upper bounds of every output of fn over the region, shaped like fn(x)."""
@@ -94,7 +93,7 @@ class Crown:
 
     def enclosures(self, graph: Graph, region: Region) -> Enclosures:
         """Return the intervals and planes of a graph on a region, found as they are asked for."""
-        found = Enclosures(graph, region, self.slope, self.rules, self.memory)
+        found = Enclosures(graph, region, self.slope, self.rules, budget(self.memory))
         if self.intermediate is not None:
             sources = found.sources(graph.output)
             known = self.intermediate.ranges(graph, region, sources)
@@ -106,13 +105,14 @@ def crown(
     slope: Slope | Sequence[jax.Array] = adaptive,
     intermediate: Intermediate | None = None,
     rules: Rules = CROWN_RULES,
-    memory: int = DEFAULT_MEMORY,
+    memory: str | int | None = None,
 ) -> Crown:
     """Return CROWN as a method `(fn, region) -> Bounds`, with `.lower` and `.linear`.
 
     Sound for every region and every slope. Neither always tighter nor looser than IBP.
     Cost: one backward pass per activation layer with as many rows as the layer has neurons,
-    so memory grows as neurons x widest layer: pass a batch in chunks, `jax.lax.map(..., batch_size=)`.
+    so memory grows as neurons x widest layer; rows beyond `memory` are computed in blocks. For a
+    batch use `jaxcert.map_examples`, which counts the whole.
 
     Args:
       slope: the free line of each relaxation: `slopes.adaptive`, `parallel`, `zero`, `one`,
@@ -120,6 +120,8 @@ def crown(
       intermediate: the method for intermediate bounds, such as `ibp()`, `forward()` or
         `tightest(ibp(), crown())`; `None` for CROWN itself.
       rules: the rule table; extend it with `CROWN_RULES | {kind: rule}`.
+      memory: what the rows of one layer's pass may take for one example: `"2GiB"`, a number of
+        bytes, or `None`: half of what is free on the device.
 
     Raises (on use):
       UnsupportedPrimitiveError: fn needs an operation without a rule.
@@ -144,6 +146,8 @@ def crown(
             "intermediate must be None (crown itself) or a bounding method such as ibp(), got "
             f"{type(intermediate).__name__}."
         )
+    if memory is not None:
+        budget(memory)
     return Crown(chosen, intermediate, rules, memory)
 
 

@@ -74,7 +74,7 @@ def test_rows_in_blocks_give_the_same_bounds(name, kind):
     @jax.vmap
     def run(params, parts):
         fn, region = (lambda x: architecture.apply(params, x)), kind.build(parts)
-        return [jc.crown(memory=size)(fn, region) for size in (2**31, 2**11, 1)]
+        return [jc.crown(memory=size)(fn, region) for size in ("2GiB", "2KiB", 1)]
 
     whole, some, single = run(drawn.params, drawn.parts)
     for part in (some, single):
@@ -102,6 +102,7 @@ def test_wrong_arguments_say_so():
             lambda: jc.forward(slope=jc.slopes.given([jnp.ones(2)] * 3))(FN, REGION),
             "3 arrays but the network has 2",
         ),
+        (lambda: jc.crown(memory="lots"), "memory must be"),
     ):
         with pytest.raises(jc.errors.InvalidInputError, match=says):
             build()
