@@ -114,9 +114,9 @@ def prove(fn: Function, claim: Certificate) -> np.ndarray:
         try:
             graph = graph_of(fn, region)
             coeffs, offset = _specification(graph, claim)
+            return evaluate(claim.method, graph, region, coeffs, offset)
         except (InvalidInputError, TypeError) as error:
             raise CertificateError(f"the certificate does not fit the network: {error}") from error
-        return evaluate(claim.method, graph, region, coeffs, offset)
 
 
 def _region(claim: Certificate) -> LpBall:

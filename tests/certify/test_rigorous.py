@@ -1,14 +1,21 @@
 """Rigorous bounds against exact rational arithmetic: fooled verifiers, cancellation, and closeness."""
 
 from fractions import Fraction
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcert as jc
 from jaxcert.certify.rigorous import rigorous, rigorous_margins
+from jaxcert.errors import InvalidInputError, UnsupportedPrimitiveError
 from jaxcert.graph import layers
+from tests.common.architectures import BY_NAME
+from tests.common.cases import batch
+from tests.common.compiling import quick_jit
+from tests.common.regions import KINDS
 from tests.oracles.rational import affine_minimum, exact, forward
 
 METHODS = {
@@ -130,3 +137,82 @@ def test_relu_networks_stay_below_exact_values(x64, name):
         assert np.all(plain - proven <= 1e-9 * size + 1e-9 * np.abs(plain))
         for x in (center, low, high, np.where(rng.random(3) < 0.5, low, high)):
             assert np.all(exact(proven) <= exact(rows) @ forward(parts, x))
+
+
+NODES = ("conv_residual", "max_pool", "softmax_head", "products")
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_every_kind_of_node_stays_below_samples(x64, name):
+    """Convolutions, shared inputs, products, maxima: proven, and as tight as plain CROWN where comparable."""
+    architecture = BY_NAME[name]
+    drawn = batch(architecture, KINDS[1], np.random.default_rng(1), 1, "float64", magnitudes=(0.03,))
+    params, parts = jax.tree.map(lambda leaf: leaf[0], (drawn.params, drawn.parts))
+    fn, region = partial(architecture.apply, params), KINDS[1].build(parts)
+    proven = rigorous(jc.crown())(fn, region)
+    low, high = (np.asarray(end) for end in jc.regions.interval(region))
+    draws = np.random.default_rng(2).random((50, *low.shape))
+    values = np.asarray(jax.vmap(fn)(jnp.asarray(low + draws * (high - low))))
+    width = np.asarray(proven.upper - proven.lower)
+    assert np.all(values >= np.asarray(proven.lower) - 1e-12)
+    assert np.all(values <= np.asarray(proven.upper) + 1e-12)
+    assert np.all(width > 0)
+    if name in ("conv_residual", "max_pool"):
+        plain = quick_jit(lambda region: jc.crown()(fn, region))(region)
+        np.testing.assert_allclose(proven.lower, plain.lower, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(proven.upper, plain.upper, rtol=0, atol=1e-9)
+
+
+def test_alpha_crown_is_proven_with_its_slopes_row_by_row(x64):
+    rng = np.random.default_rng(4)
+    parts = [(rng.normal(size=(4, 8)), rng.normal(size=8)), (rng.normal(size=(8, 6)), rng.normal(size=6))]
+    graph = network([*parts, (rng.normal(size=(6, 3)), rng.normal(size=3))])
+    region = jc.linf_ball(jnp.asarray(rng.normal(size=4)), 0.3)
+    method = jc.alpha_crown(steps=3, intermediate=jc.crown())
+    best, start = (quick_jit(lambda r, m=m: jc.margins(m, graph, r, 0))(region) for m in (method, jc.crown()))
+    proven = rigorous_margins(method, graph, region, 0)
+    np.testing.assert_allclose(proven, best, rtol=1e-9)
+    assert np.all(proven > np.asarray(start) + 1e-6)
+
+
+def test_refusals(x64):
+    region, wide = jc.linf_ball(jnp.ones(2, jnp.float32), 0.1), jc.linf_ball(jnp.ones(2), 0.1)
+    fn = lambda x: jnp.stack([x[0] * x[1], x[1]])
+    for call, reason in (
+        (lambda: rigorous(jc.forward()), "rigorous bounds exist for"),
+        (lambda: rigorous(jc.crown(intermediate=jc.forward())), "rigorous bounds exist for"),
+        (lambda: rigorous(jc.crown(rules=jc.bounds.CROWN_RULES | {"sort": print})), "with their own rules"),
+        (lambda: rigorous(jc.crown())(fn, region), "computed in float64"),
+        (lambda: rigorous_margins(jc.crown(), lambda x: fn(x.astype(jnp.float32)), wide, 0), "computed in"),
+        (lambda: jax.jit(lambda r: rigorous(jc.crown())(fn, r))(wide), "outside jit"),
+        (
+            lambda: rigorous_margins(jc.crown(), fn, jc.lp_ball(jnp.ones(2), 0.1, 3.0), 0),
+            "norms 1, 2 and inf",
+        ),
+        (lambda: rigorous_margins(jc.crown(slope=[jnp.ones(3)]), fn, wide, 0), "slope"),
+    ):
+        with pytest.raises(InvalidInputError, match=reason):
+            call()
+    with pytest.raises(
+        UnsupportedPrimitiveError, match=r"no rule for 'silu'|no rule for '.*' at test_rigorous"
+    ):
+        rigorous_margins(jc.crown(), lambda x: jax.nn.silu(x), wide, 0)
+
+
+def test_without_64_bits_only_the_driver_works():
+    region = jc.linf_ball(jnp.ones(2), 0.1)
+    with pytest.raises(InvalidInputError, match="use rigorous_margins"):
+        jc.margins(rigorous(jc.crown()), lambda x: x, region, 0)
+    proven = rigorous_margins(jc.ibp(), lambda x: x * jnp.arange(2.0, dtype=x.dtype), region, 1)
+    assert proven.dtype == np.float64
+    assert Fraction(float(proven[0])) <= 1 - Fraction(float(np.float32(0.1)))
+    assert jnp.zeros(()).dtype == jnp.float32
+    with pytest.raises(InvalidInputError, match="does not accept float64"):
+        rigorous_margins(jc.ibp(), lambda x: x @ jnp.eye(2, dtype=jnp.float32), region, 1)
+
+
+def test_what_is_not_finite_certifies_nothing(x64):
+    region = jc.linf_ball(jnp.ones(2), 0.1)
+    for weight in (jnp.inf, jnp.nan, 1e308):
+        proven = rigorous_margins(jc.crown(), lambda x, w=weight: jnp.maximum(x * w, 0.0) * w, region, 0)
+        assert not bool(jc.is_certified(proven))

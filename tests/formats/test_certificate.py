@@ -17,6 +17,7 @@ from jaxcert.formats import (
     read_certificate,
     write_certificate,
 )
+from jaxcert.relax.slopes import PerRow
 
 RNG = np.random.default_rng(0)
 PARAMS = {"w1": RNG.normal(size=(4, 6)), "w2": RNG.normal(size=(6, 3))}
@@ -67,9 +68,7 @@ METHODS = {
     "crown_ibp": jc.crown_ibp(),
     "ibp": jc.ibp(),
     "given": jc.crown(slope=[np.linspace(0, 1, 6)]),
-    "rows": jc.bounds.Crown(
-        jc.relax.slopes.PerRow({(-1, 1, 0): np.linspace(0, 1, 12).reshape(2, 6)}), jc.crown()
-    ),
+    "rows": jc.bounds.Crown(PerRow({(-1, 1, 0): np.linspace(0, 1, 12).reshape(2, 6)}), jc.crown()),
 }
 
 
@@ -97,7 +96,7 @@ def test_slopes_of_rows_change_the_bound_and_survive(x64):
     region = jc.linf_ball(jnp.asarray(CENTER, jnp.float64), 0.2)
     for rows in ([0.0, 0.0], [1.0, 1.0], [0.0, 1.0]):
         alphas = jnp.asarray(rows)[:, None] * jnp.ones((1, 6))
-        method = jc.bounds.Crown(jc.relax.slopes.PerRow({(-1, 1, 0): alphas}), jc.crown())
+        method = jc.bounds.Crown(PerRow({(-1, 1, 0): alphas}), jc.crown())
         proven = np.asarray(jc.rigorous(method).lower(fn, region, spec))
         for row, alpha in enumerate(rows):
             fixed = jc.crown(slope=jc.slopes.one if alpha else jc.slopes.zero).lower(fn, region, spec)
@@ -222,6 +221,9 @@ def test_a_certificate_of_another_shape_is_one_sentence(claim):
         replace(claim, center=np.full(5, 0.5)),
         replace(claim, label=7),
         replace(claim, bound=np.ones(4)),
+        replace(claim, method=jc.crown(slope=[np.ones(5)])),
+        replace(claim, method=jc.crown(slope=())),
+        replace(claim, method=jc.bounds.Crown(PerRow({(-1, 1, 0): np.ones((5, 6))}), jc.crown())),
     ):
         with pytest.raises(CertificateError):
             check_certificate(fn, MODEL, wrong)

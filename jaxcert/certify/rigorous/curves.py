@@ -95,7 +95,7 @@ def _lowest(
         falling = rise(middle).high < slope
         low, high = np.where(falling, middle, low), np.where(falling, high, middle)
     # At an end that is the minimum itself nothing must be lost.
-    point = np.where(rise(b).high <= slope, b, np.where(rise(a).low >= slope, a, low))
+    point = np.where(rise(b).high <= slope, b, np.where(rise(a).low >= slope, a, np.clip(low, a, b)))
     slopes = rise(point)
     left = up(np.maximum(up(slopes.high - slope), 0) * up(point - a))
     right = up(np.maximum(up(slope - slopes.low), 0) * up(b - point))

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxcert.certify.rigorous.rounding import FLOOR, Array, gamma
 from jaxcert.graph import Node
+from jaxcert.graph.ir import BILINEAR
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,12 @@ class LinearMap:
     @property
     def moves(self) -> bool:
         """Whether every entry of the value is one entry of an operand, or 0."""
-        return not self.node.consts and self.fan_in <= 1
+        return not self.weighted and self.fan_in <= 1
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the constants are weights; those of structural nodes, if any, say what goes where."""
+        return self.node.kind in BILINEAR
 
     @cached_property
     def fan_in(self) -> int:
@@ -64,19 +70,27 @@ class LinearMap:
 
     @cached_property
     def _largest(self) -> float:
-        return max((float(np.max(np.abs(c), initial=0.0)) for c in self._absolute), default=1.0)
+        weights = self._absolute if self.weighted else ()
+        return max((float(np.max(np.abs(c), initial=0.0)) for c in weights), default=1.0)
 
     @cached_property
     def _absolute(self) -> tuple[jax.Array, ...]:
-        return tuple(jnp.abs(c) for c in self.node.consts)
+        return tuple(jnp.abs(c) for c in self.node.consts) if self.weighted else self.node.consts
 
     @cached_property
     def _ones(self) -> tuple[jax.Array, ...]:
-        return tuple(jnp.ones_like(c) for c in self.node.consts)
+        return tuple(jnp.ones_like(c) for c in self.node.consts) if self.weighted else self.node.consts
 
     def _forward(self, consts: tuple[jax.Array, ...], values: Sequence[Array]) -> Array:
-        return np.asarray(self.node.apply(consts, *(jnp.asarray(v) for v in values)))
+        return _double(self.node.apply(consts, *(jnp.asarray(v) for v in values)))
 
     def _backward(self, consts: tuple[jax.Array, ...], coeffs: Array) -> tuple[Array, ...]:
         transposed = jax.linear_transpose(partial(self.node.apply, consts), *self.node.operands)
-        return tuple(np.asarray(part) for part in jax.vmap(transposed)(jnp.asarray(coeffs)))
+        return tuple(_double(part) for part in jax.vmap(transposed)(jnp.asarray(coeffs)))
+
+
+def _double(value: jax.Array) -> Array:
+    """The numpy array; in single precision nothing here would hold."""
+    if value.dtype != np.float64:
+        raise AssertionError(f"computed in {value.dtype} where float64 was promised")
+    return np.asarray(value)

@@ -25,7 +25,7 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.regions import Region
 from jaxcert.relax import Record
-from jaxcert.relax.slopes import PerRow, Slope, adaptive, given
+from jaxcert.relax.slopes import Given, PerRow, Slope, adaptive, given
 
 _MEMORY = 2**28
 
@@ -40,6 +40,7 @@ class Rigorous:
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
         """Return proven lower and upper bounds of every output, shaped like fn(x)."""
+        _require_wide()
         graph = graph_of(fn, region)
         rows = np.eye(graph.nodes[-1].size).reshape(-1, *graph.out_shape)
         low, high = (
@@ -51,6 +52,7 @@ class Rigorous:
         self, fn: Function, region: Region, coeffs: jax.Array, offset: jax.Array | None = None
     ) -> jax.Array:
         """Return proven lower bounds `[S]` of `coeffs @ fn(x) + offset`; coeffs `[S, *out]`."""
+        _require_wide()
         graph = graph_of(fn, region)
         _require_double(graph)
         spec = specification(graph, coeffs, offset)
@@ -129,7 +131,7 @@ def rigorous_margins(method: Plain, fn: Function, region: Region, label: ArrayLi
         wide = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), region)
         try:
             graph = graph_of(fn, wide)
-        except jax.errors.JAXTypeError as error:
+        except jax.dtypes.TypePromotionError as error:
             raise InvalidInputError(
                 "the function does not accept float64 input: convert its parameters to float64."
             ) from error
@@ -146,30 +148,23 @@ def evaluate(
 ) -> np.ndarray:
     """Return proven lower bounds `[S]` of `coeffs @ output + offset`; numpy float64.
 
-    64-bit types must be on. Raises as `rigorous`.
+    Everything inside runs with 64-bit types and on the CPU. Raises as `rigorous`.
     """
     _require_double(graph)
     _require_concrete([*jax.tree.leaves(region), coeffs, offset, *(c for n in graph.nodes for c in n.consts)])
     require_ieee()
     rows = np.asarray(coeffs, np.float64).reshape(np.shape(coeffs)[0], -1)
     added = np.zeros(len(rows)) if offset is None else np.asarray(offset, np.float64)
-    if isinstance(method, AlphaCrown):
-        found = method.slopes(
-            graph, region, jnp.asarray(coeffs), None if offset is None else jnp.asarray(offset)
-        )
-        method = Crown(found, method.intermediate)
-    by_intervals = isinstance(method, Ibp) or isinstance(method.intermediate, Ibp)
     widest = max(node.size for node in graph.nodes)
     block = max(1, _MEMORY // (64 * widest))
-    with np.errstate(all="ignore"), jax.default_device(jax.devices("cpu")[0]):
-        passes = Passes(
-            _on_cpu(graph),
-            exact_region(region),
-            _chooser(method),
-            by_intervals,
-            isinstance(method, Ibp),
-            block,
-        )
+    with np.errstate(all="ignore"), jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        graph = _on_cpu(graph)
+        if isinstance(method, AlphaCrown):
+            found = method.slopes(graph, region, jnp.asarray(coeffs), jnp.asarray(added))
+            method = Crown(found, method.intermediate)
+        by_intervals = isinstance(method, Ibp) or isinstance(method.intermediate, Ibp)
+        stops = isinstance(method, Ibp)
+        passes = Passes(graph, exact_region(region), _chooser(method), by_intervals, stops, block)
         passes.solve()
         return passes.lower(rows, added)
 
@@ -189,6 +184,10 @@ def _chooser(method: Crown | Ibp) -> Choose:
                 return _slopes(function, ranges, given([alpha]), 0, len(alpha))
             # Slopes for the windows of a convolution are no rows of this pass.
             rule = adaptive
+        if isinstance(rule, Given) and order >= len(rule.alphas):
+            raise InvalidInputError(
+                f"slopes hold {len(rule.alphas)} arrays, the network has more activations."
+            )
         if (rule is last, order) not in shared:
             shared[rule is last, order] = _slopes(function, ranges, rule, order)
         return shared[rule is last, order]
@@ -235,6 +234,14 @@ def _has_own_rules(method: object) -> bool:
     if isinstance(method, Ibp):
         return method.rules == IBP_RULES
     return isinstance(method, Crown | AlphaCrown) and method.rules == CROWN_RULES
+
+
+def _require_wide() -> None:
+    if jnp.result_type(float) != np.float64:
+        raise InvalidInputError(
+            "rigorous bounds are float64 numbers, which JAX would round to float32 here: use "
+            "rigorous_margins, or jax.enable_x64(True)."
+        )
 
 
 def _require_double(graph: Graph) -> None:

@@ -24,7 +24,16 @@ from jaxcert.bounds.enclosures import SPECIFICATION
 from jaxcert.certify.rigorous.least import ExactRegion
 from jaxcert.certify.rigorous.linear_maps import LinearMap
 from jaxcert.certify.rigorous.nodes import Bent, Range, bent, step_range
-from jaxcert.certify.rigorous.rounding import FLOOR, Array, dot_below, down, gamma, weight_above
+from jaxcert.certify.rigorous.rounding import (
+    FLOOR,
+    Array,
+    dot_below,
+    down,
+    gamma,
+    weight_above,
+    without_subnormals,
+)
+from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.graph.ir import LINEAR
 
@@ -64,8 +73,8 @@ class Passes:
         self._order = {index: order for order, index in enumerate(self._bent)}
         self._affine = self.graph.affine_in_input()
         shape = self.graph.in_shape
-        start = Range(self.region.lower.reshape(shape), self.region.upper.reshape(shape))
-        self.hulls[0] = self.known[0] = start
+        ends = without_subnormals(self.region.lower, self.region.upper)
+        self.hulls[0] = self.known[0] = Range(*(end.reshape(shape) for end in ends))
 
     def solve(self) -> None:
         """Find the ranges of all nodes, first to last."""
@@ -168,7 +177,7 @@ class Passes:
         magnitudes = [self._magnitudes(i) for i in node.inputs]
         total = sum(m.sum() for m in magnitudes)
         loss = linear.floor(coeffs) * (1 + total)
-        if node.consts or linear.fan_out > 1:
+        if linear.weighted or linear.fan_out > 1:
             reach = linear.reach_above(magnitudes).reshape(-1)
             loss = loss + gamma(linear.fan_out) * weight_above(coeffs, reach)
         return flat, -np.broadcast_to(loss, len(coeffs))
@@ -179,7 +188,9 @@ class Passes:
         node, function = self.graph.nodes[index], self._bent[index]
         ranges = [self.known[i] for i in node.inputs]
         below, above = self.choose((*key, self._order[index]), function, ranges)
-        below, above = (tuple(_of_rows(s, len(node.shape), entries) for s in part) for part in (below, above))
+        below, above = (
+            tuple(_of_rows(s, len(node.shape), entries, len(coeffs)) for s in part) for part in (below, above)
+        )
         offsets = [_rows(part) for part in function.offsets(ranges, below, above)]
         negative = coeffs < 0
         gain = dot_below(coeffs, np.where(negative, offsets[1], offsets[0]))
@@ -191,11 +202,18 @@ class Passes:
         return parts, gain
 
 
-def _of_rows(slopes: Array, ndim: int, entries: Array | slice) -> Array:
+def _of_rows(slopes: Array, ndim: int, entries: Array | slice, rows: int) -> Array:
     """Slopes with a leading axis of rows: 1 where all rows share them, else those of the rows present."""
     if slopes.ndim == ndim:
         return slopes[None]
-    return slopes if len(slopes) == 1 else slopes[entries]
+    if len(slopes) == 1:
+        return slopes
+    found = slopes if isinstance(entries, slice) else slopes[entries[entries < len(slopes)]]
+    if len(found) != rows:
+        raise InvalidInputError(
+            f"slopes per row are given for {len(slopes)} rows, which are not those of the pass."
+        )
+    return found
 
 
 def _rows(value: Array) -> Array:
