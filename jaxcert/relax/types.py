@@ -69,7 +69,7 @@ class Activation:
         """Return the exact range of the function on an interval."""
         return self.image(lowers[0], uppers[0], *params)
 
-    def enclose(self, lowers: Ends, uppers: Ends, alpha: jax.Array, *params) -> Planes:
+    def enclose(self, lowers: Ends, uppers: Ends, alpha: jax.Array | float, *params) -> Planes:
         """Return the lines at position alpha as planes."""
         return _planes(self.lines(lowers[0], uppers[0], alpha, *params))
 
