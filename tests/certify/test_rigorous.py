@@ -157,7 +157,7 @@ def test_every_kind_of_node_stays_below_samples(x64, name):
     assert np.all(values >= np.asarray(proven.lower) - 1e-12)
     assert np.all(values <= np.asarray(proven.upper) + 1e-12)
     assert np.all(width > 0)
-    if name in ("conv_residual", "max_pool"):
+    if name != "softmax_head":
         plain = quick_jit(lambda region: jc.crown()(fn, region))(region)
         np.testing.assert_allclose(proven.lower, plain.lower, rtol=0, atol=1e-9)
         np.testing.assert_allclose(proven.upper, plain.upper, rtol=0, atol=1e-9)

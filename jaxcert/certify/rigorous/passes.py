@@ -104,10 +104,24 @@ class Passes:
         if self.by_intervals:
             return self.hulls[index]
         moved = index in self._maps and self._maps[index].moves
-        if index in self._bent or moved:
+        if index in self._bent or moved or self._rests_on_bent(index):
             inputs = [self._known(i) for i in node.inputs]
             return step_range(node, self._maps.get(index), self._bent.get(index), inputs)
         return self._by_rows(index)
+
+    def _rests_on_bent(self, index: int) -> bool:
+        """Whether a node only moves, multiplies and shifts the entries of one activation, as in 1 + |x|."""
+        if self.graph.nodes[index].kind not in ("scale", "shift"):
+            return False
+        while index not in self._bent:
+            node = self.graph.nodes[index]
+            single = len(node.inputs) == 1
+            if not single or not (
+                node.kind in ("scale", "shift") or (index in self._maps and self._maps[index].moves)
+            ):
+                return False
+            (index,) = node.inputs
+        return True
 
     def _known(self, index: int) -> Range:
         if index not in self.known:
