@@ -21,7 +21,7 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.regions import LpBall, minimize_linear
 from jaxcert.regions.halfspace import halfspace_distance
 
-_MOST_SHRINKS = 6
+_MOST_SHRINKS = 12
 
 
 class LinearMethod(Method, Protocol):
@@ -70,8 +70,8 @@ def polyhedral_envelope(method: LinearMethod, fn: Function, region: LpBall, labe
     Returns:
       `Envelope`. Sound: the planes are positive on the ball of that `radius`, which is checked by
       minimising them over it; where a plane limits it, it is the distance less a share against
-      rounding (7e-4 in float32, 3e-8 in float64). A misclassified centre has radius 0; bad traced
-      input gives NaN.
+      rounding (4e-6 in float32 where that suffices). A misclassified centre has radius 0; bad
+      traced input gives NaN.
 
     Raises:
       InvalidInputError: a region without a radius, a method without linear bounds, and what
@@ -119,8 +119,8 @@ def _radius(form: LinearForm, margins: jax.Array, distances: jax.Array, region: 
     """The distance of the nearest plane, less what rounding and the check by minimisation ask for.
 
     At the distance itself the plane is 0, and rounding errors of its coefficients decide. So a
-    share of it, of the order of the root of the unit roundoff, is left out, and the minimum has
-    to stay above the rounding of its own sum.
+    small share of it is left out, larger and larger ones until the minimum over the ball stays
+    above the rounding of a sum of such terms.
     """
     limit = region.radius if region.radius.ndim == 0 else jnp.ones((), region.dtype)
     whole = is_certified(margins)
@@ -129,7 +129,7 @@ def _radius(form: LinearForm, margins: jax.Array, distances: jax.Array, region: 
     ulp = float(jnp.finfo(region.dtype).eps)
     axes = tuple(range(1, form.coeffs.ndim))
     size = jnp.abs(fixed_form.coeffs * fixed_region.center[None]).sum(axes).astype(form.offset.dtype)
-    floor = 8 * ulp * (size + jnp.abs(fixed_form.offset))
+    floor = 32 * ulp * (size + jnp.abs(fixed_form.offset))
 
     def positive(share):
         radius = fixed_reach * share if region.radius.ndim == 0 else fixed_region.radius * fixed_reach * share
@@ -141,7 +141,7 @@ def _radius(form: LinearForm, margins: jax.Array, distances: jax.Array, region: 
 
     def shrink(state):
         _, _, count = state
-        share = jnp.maximum(1 - 2 * ulp**0.5 * 4.0 ** count.astype(region.dtype), 0)
+        share = jnp.maximum(1 - 32 * ulp * 4.0 ** count.astype(region.dtype), 0)
         return share, positive(share), count + 1
 
     zero = jnp.zeros((), region.dtype)
