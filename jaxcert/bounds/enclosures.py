@@ -29,6 +29,8 @@ from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, PerRow, Slope
 
 SPECIFICATION = -1  # the target number under which per-row slopes of the last pass are kept
 
+_MULTIPLES = frozenset({"shift", "scale"})
+
 
 @dataclass
 class Enclosures:
@@ -101,7 +103,23 @@ class Enclosures:
             inputs = [self.known(i) for i in node.inputs]
             lower = node.apply(node.consts, *(b.lower for b in inputs))
             return Bounds(lower, node.apply(node.consts, *(b.upper for b in inputs)))
+        if node.kind in _MULTIPLES and self._rests_on_record(target):
+            # Exact entry by entry, so that 1 + |x| is at least 1: a pass need not see that.
+            x = self.known(node.inputs[0])
+            ends = node.apply(node.consts, x.lower), node.apply(node.consts, x.upper)
+            return Bounds(jnp.minimum(*ends), jnp.maximum(*ends))
         return self.passes(target)
+
+    def _rests_on_record(self, target: int) -> bool:
+        """Whether a node only moves, multiplies and shifts the entries of one activation."""
+        while len(self.graph.nodes[target].inputs) == 1:
+            if target in self.records:
+                return True
+            node = self.graph.nodes[target]
+            if node.kind not in ENTRYWISE | _MULTIPLES:
+                return False
+            (target,) = node.inputs
+        return False
 
     def passes(self, target: int) -> Bounds:
         """Bounds of every entry of a node by backward passes with one row per entry."""

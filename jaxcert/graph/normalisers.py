@@ -286,10 +286,18 @@ def _mean_shifted(graph: Graph, terms: Terms) -> Rewrite:
     def build(b: Builder, x: Ref) -> Ref:
         mean = _mean(b, x, axes, count)
         centred = ops.total(b, x, ops.negate(b, ops.broadcast(b, ops.reshape(b, mean, kept), shape)))
-        sums = ops.reduce_sum(b, ops.activation(b, "exp", centred), axes)
+        # The mean of exponentials is at least the exponential of the mean, which is 1.
+        sums = at_least(b, ops.reduce_sum(b, ops.activation(b, "exp", centred), axes), float(count))
         return _renamed(b, ops.total(b, mean, ops.activation(b, "log", sums)), chain)
 
     return x, build
+
+
+def at_least(b: Builder, x: Ref, floor: float) -> Ref:
+    """max(x, floor) of a value that is never below the floor: x itself, but bounds then know it."""
+    dtype = b.node(x).dtype
+    above = ops.activation(b, "relu", ops.shift(b, x, np.asarray(-floor, dtype)))
+    return ops.shift(b, above, np.asarray(floor, dtype))
 
 
 def _mean(b: Builder, x: Ref, axes: tuple[int, ...], count: int) -> Ref:

@@ -5,45 +5,59 @@ from, and the known functions are brought to one normal form (`algebra`); equal 
 What is not recognised stays a composition of what it is made of, which is sound and looser.
 """
 
+from collections.abc import Mapping
 from functools import cache
 
 import jax
 import jax.numpy as jnp
 
 from jaxcert.graph.algebra import Algebra, NoForm, Poly
-from jaxcert.graph.builder import Builder
+from jaxcert.graph.builder import Builder, Ref
 from jaxcert.graph.families import Build, family, fixed
 from jaxcert.graph.forms import ENTRYWISE, NONLINEAR, SELECT, Forms
 from jaxcert.graph.ir import Graph
-from jaxcert.graph.normalisers import normaliser
+from jaxcert.graph.normalisers import at_least, normaliser
+from jaxcert.graph.positive import positive_sums
 
-_ROOTS = frozenset({"add", "multiply", "maximum", "scale", "shift", "log", "sqrt", "reciprocal", SELECT})
+_LINEAR = frozenset({"add", "scale", "shift"})
+_CURVED = frozenset({"multiply", "maximum", "log", "log1p", "sqrt", "reciprocal", "integer_pow", SELECT})
+_ROOTS = _LINEAR | _CURVED
 # Sub-graphs of more nodes are no activation that anybody wrote down.
 _WIDEST = 48
 
 
 def recognise(graph: Graph) -> Graph:
     """Return a graph of the same function with every sub-graph that has a record replaced by it."""
-    found = {index: match(graph, index) for index in range(1, len(graph.nodes))}
-    if not any(found.values()):
+    graph = _rebuilt(graph, {index: match(graph, index) for index in range(1, len(graph.nodes))}, {})
+    return _rebuilt(graph, {}, dict.fromkeys(positive_sums(graph), _floored))
+
+
+def _floored(b: Builder, x: Ref) -> Ref:
+    return at_least(b, x, 0.0)
+
+
+def _rebuilt(
+    graph: Graph, replaced: Mapping[int, tuple[int, Build] | None], wrapped: Mapping[int, Build]
+) -> Graph:
+    """The graph with some nodes replaced by a build on another node, and something put around others."""
+    if not any(replaced.values()) and not wrapped:
         return graph
     b = Builder()
     x = graph.nodes[0]
     place = {0: b.input(x.shape, x.dtype)}
     for index, node in enumerate(graph.nodes[1:], 1):
         b.where, b.primitive = node.where, node.primitive
-        hit = found[index]
+        hit = replaced.get(index)
         if hit is None:
             inputs = tuple(place[i] for i in node.inputs)
-            place[index] = b.append(node.kind, inputs, node.apply, node.consts, _value(node), node.params)
+            out = jax.ShapeDtypeStruct(node.shape, node.dtype)
+            place[index] = b.append(node.kind, inputs, node.apply, node.consts, out, node.params)
         else:
             base, build = hit
             place[index] = build(b, place[base])
+        if index in wrapped:
+            place[index] = wrapped[index](b, place[index])
     return b.graph(place[graph.output])
-
-
-def _value(node) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(node.shape, node.dtype)
 
 
 def match(graph: Graph, root: int) -> tuple[int, Build] | None:

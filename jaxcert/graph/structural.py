@@ -108,7 +108,7 @@ def scatter(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     def write(places, new):
         return eqn.primitive.bind(places, indices, new, **eqn.params)
 
-    return _overwritten(b, x, updates, write)
+    return _overwritten(b, x, updates, write, eqn.params["unique_indices"])
 
 
 def dynamic_update_slice(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
@@ -116,10 +116,12 @@ def dynamic_update_slice(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:
     x, updates, *starts = args
     if any(isinstance(start, Ref | Tracer) for start in starts) or not all_float(b, args):
         return None
-    return _overwritten(b, x, updates, lambda places, new: lax.dynamic_update_slice(places, new, starts))
+    return _overwritten(
+        b, x, updates, lambda places, new: lax.dynamic_update_slice(places, new, starts), True
+    )
 
 
-def _overwritten(b: Builder, x: Any, updates: Any, write: Any) -> Ref | None:
+def _overwritten(b: Builder, x: Any, updates: Any, write: Any, unique: bool) -> Ref | None:
     """The entries of x and of the updates in the places where `write` puts them."""
     shape, new = shape_of(b, x), shape_of(b, updates)
     size, count = int(np.prod(shape)), int(np.prod(new))
@@ -128,7 +130,7 @@ def _overwritten(b: Builder, x: Any, updates: Any, write: Any) -> Ref | None:
     with jax.ensure_compile_time_eval():
         places = jnp.arange(size, dtype=jnp.int32).reshape(shape)
         source = np.asarray(write(places, size + jnp.arange(count, dtype=jnp.int32).reshape(new)))
-    if np.unique(source[source >= size]).size < count:
+    if not unique and np.unique(source[source >= size]).size < count:
         return None  # writes that collide have no order
     if isinstance(x, Ref) and isinstance(updates, Ref):
         flat = _joined(b, [ops.reshape(b, x, (size,)), ops.reshape(b, updates, (count,))])

@@ -12,7 +12,7 @@ import pytest
 from jax import lax
 
 import jaxcert as jc
-from jaxcert.bounds.patches import _RENAMING
+from jaxcert.bounds.patches import RENAMING
 from jaxcert.graph import trace
 from jaxcert.graph.ir import STRUCTURAL
 
@@ -32,6 +32,13 @@ FUNCTIONS = {
     "sums": lambda x: jnp.sum(x, axis=0) + jnp.cumsum(x, axis=1)[0] + lax.cumsum(x, axis=1, reverse=True)[1],
     "windows": lambda x: lax.reduce_window(x, 0.0, lax.add, (2, 2), (1, 2), ((1, 0), (0, 1))),
     "dynamic slice beyond the end": lambda x: lax.dynamic_slice(x, (2, 3), (1, 2)),
+    "writes": lambda x: x.at[1, jnp.array([0, 2])].set(x[0, :2]).at[2].set(7.0),
+    "writes into a constant": lambda x: jnp.ones((4, 4)).at[1:].set(x),
+    "a block written": lambda x: lax.dynamic_update_slice(x, x[:1, :2], (2, 1)),
+    "pieces of windows": lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (2, 3), (2, 1), ((1, 1), (1, 0))),
+    "rows of a scan": lambda x: lax.scan(lambda c, row: (c + row, c), x[0], x, reverse=True)[1],
+    "contraction with itself": lambda x: jnp.einsum("ij,kj->ik", x, x),
+    "softmax": lambda x: jax.nn.softmax(x, axis=0),
     "names": lambda x: x[None].squeeze(0).reshape(2, 6)[::-1],
 }
 
@@ -57,7 +64,7 @@ def test_structural_nodes_have_weights_0_and_1_and_no_constant(name):
 def test_renaming_nodes_keep_row_major_order(name):
     for node in traced(FUNCTIONS[name]):
         (size,) = {operand.size for operand in node.operands[:1]}
-        if node.kind in _RENAMING and np.prod(node.shape, dtype=int) == size:
+        if node.kind in RENAMING and np.prod(node.shape, dtype=int) == size:
             value = jnp.arange(size, dtype=node.dtype).reshape(node.operands[0].shape)
             assert node.apply(node.consts, value).reshape(-1).tolist() == list(range(size))
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,7 +98,51 @@ VECTORS = {
     "debug print": lambda x: (jax.debug.callback(lambda v: None, x), x + 1.0)[1],
     "dead branch": lambda x: (jnp.sin(x), jnp.sort(x), x * x, x + 1.0)[-1],
 }
+ADDED = {
+    "softmax": jax.nn.softmax,
+    "softmax of rows": lambda x: jax.nn.softmax(x.reshape(2, 3), axis=0),
+    "softmax over two axes": lambda x: jax.nn.softmax(x.reshape(2, 3), axis=(0, 1)),
+    "naive softmax": lambda x: jnp.exp(x) / jnp.exp(x).sum(),
+    "softmax where": lambda x: jax.nn.softmax(x, where=jnp.arange(6) < 4),
+    "softmax masked": lambda x: jax.nn.softmax(jnp.where(jnp.arange(6) < 4, x, -1e30)),
+    "log softmax": lambda x: jax.nn.log_softmax(x) + jnp.log(jax.nn.softmax(x)) + x - jax.nn.logsumexp(x),
+    "logsumexp": lambda x: jax.nn.logsumexp(x.reshape(2, 3), axis=1) + jnp.log(jnp.exp(x[:2]).sum()),
+    "logsumexp kept": lambda x: jax.scipy.special.logsumexp(x.reshape(2, 3), axis=1, keepdims=True),
+    "logaddexp": lambda x: jnp.logaddexp(x, x[::-1]),
+    "variance": lambda x: x.var() + jnp.std(x[:3]) + jnp.maximum((x * x).mean() - x.mean() ** 2, 0),
+    "norms": lambda x: jnp.linalg.norm(x) + jax.nn.standardize(x),
+    "layer norm": lambda x: nn.LayerNorm().apply({"params": {"scale": VECTOR, "bias": VECTOR}}, x),
+    "rms norm": lambda x: nn.RMSNorm().apply({"params": {"scale": VECTOR}}, x),
+    "attention": lambda x: jax.nn.dot_product_attention(*[x.reshape(3, 1, 2) * s for s in (1.0, 2.0, 3.0)]),
+    "products": lambda x: x * x[::-1] + x / (2.0 + jnp.abs(x)) + x**3 - x @ x,
+    "einsums": lambda x: jnp.einsum("ij,kj,k->i", x.reshape(2, 3), x.reshape(2, 3), x[:2]),
+    "outer": lambda x: jnp.outer(x, jnp.tanh(x)),
+    "maxima": lambda x: jnp.maximum(x, x[::-1]) + jnp.minimum(x, 2.0 * x[::-1]) + x.max() - x.min(),
+    "larger of two": lambda x: jnp.where(x > x[::-1], x, x[::-1]) + jnp.where(x <= x[::-1], x, x[::-1]),
+    "scan": lambda x: lax.scan(lambda c, v: (c * 0.5 + v[0] * v[1], c), x[0], (x, VECTOR), reverse=True)[1],
+    "scan with constants": lambda x: lax.scan(lambda c, v: (v, c), VECTOR[0], x)[1],
+    "fori": lambda x: lax.fori_loop(0, 3, lambda i, c: jnp.tanh(c) + x[i], x),
+    "while": lambda x: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, 2.0 * c[1]), (0, x))[1],
+    "switch": lambda x: lax.switch(2, [jnp.sort, jnp.floor, jnp.tanh], x),
+    "writes": lambda x: x.at[1].set(3.0).at[jnp.array([1, 1])].add(x[:2]).at[2].multiply(2.0).at[7].set(1.0),
+    "writes of values": lambda x: jnp.zeros(8).at[1:7].set(x).at[:2].set(x[4:]),
+    "block": lambda x: lax.dynamic_update_slice(x, 2.0 * x[:2], (3,)),
+    "exponentials": lambda x: jnp.exp(x) + jnp.exp2(x) + jnp.expm1(x) + 2.0**x + lax.erf(x) + lax.erfc(x),
+    "guards": lambda x: jnp.where(jnp.isnan(x), 0.0, x) + jnp.nan_to_num(x),
+    "kernel": lambda x: conv(IMAGE, x.reshape(1, 3, 1, 2), feature_group_count=2),
+    "embedding": lambda x: W[jnp.array([0, 3])].sum(0)[:, None] * x[None, :],
+}
 IMAGES = {
+    "max pool": lambda x: nn.max_pool(x, (3, 2), (2, 1), "SAME"),
+    "max pool padded": lambda x: nn.max_pool(x, (3, 2), (1, 2), ((2, 1), (0, 1))),
+    "min pool": lambda x: -nn.max_pool(-x, (2, 2)),
+    "dilated pool": lambda x: lax.reduce_window(
+        x, -jnp.inf, lax.max, (2, 2, 1), (1, 1, 1), ((1, 0), (0, 1), (0, 0)), window_dilation=(2, 3, 1)
+    ),
+    "average pool inside": lambda x: nn.avg_pool(x, (2, 2), (1, 1), "SAME", count_include_pad=False),
+    "maximum over axes": lambda x: x.max((0, 2)) - x.min(axis=(0, 1), keepdims=True)[0, :, :1].sum(),
+    "group norm": lambda x: nn.GroupNorm(2).apply({"params": {"scale": W[0, :2], "bias": W[1, :2]}}, x),
+    "instance norm": lambda x: nn.InstanceNorm(use_bias=False, use_scale=False).apply({}, x),
     "conv": lambda x: conv(x, KERNEL),
     "nchw": nchw,
     "grouped dilated": grouped,
@@ -113,7 +158,7 @@ IMAGES = {
     "flatten": lambda x: x.reshape(-1) @ jnp.ones((40, 2)),
     "moved": lambda x: jnp.moveaxis(x, -1, 0).swapaxes(1, 2),
 }
-TABLE = [(name, fn, VECTOR * 1.3) for name, fn in VECTORS.items()] + [
+TABLE = [(name, fn, VECTOR * 1.3) for name, fn in {**VECTORS, **ADDED}.items()] + [
     (n, fn, IMAGE) for n, fn in IMAGES.items()
 ]
 
