@@ -193,7 +193,7 @@ class Enclosures:
             (*key, self._order[index]),
             tuple(map(within, lowers)),
             tuple(map(within, uppers)),
-            tuple(within(c) if isinstance(c, jax.Array) else c for c in node.consts),
+            tuple(c if isinstance(c, int) else within(jnp.asarray(c, node.dtype)) for c in node.consts),
             shape,
         )
         return jax.tree_util.tree_map(lambda part: jnp.where(inside, part, 0), planes)

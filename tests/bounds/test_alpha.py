@@ -134,3 +134,26 @@ def test_nan_never_certifies_and_wrong_arguments_say_so():
     ):
         with pytest.raises(jc.errors.InvalidInputError, match=says):
             build()
+
+
+def test_parameters_of_activations_follow_the_windows():
+    """A clip with its own ends at every pixel, met by windows of a convolution behind it."""
+    rng = np.random.default_rng(6)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 2, 2)) / 3, jnp.float32)
+    ends = rng.uniform(0.1, 0.6, (6, 6, 2)).astype(np.float32)
+    conv = lambda x: jax.lax.conv_general_dilated(
+        x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )[0]
+    fn = lambda x: jnp.tanh(conv(jnp.clip(conv(x), -ends, ends))).sum((0, 1))
+    rows = jnp.array([[1.0, -1.0]])
+
+    @quick_jit
+    def run(x):
+        region = jc.linf_ball(x, 0.2)
+        return jc.alpha_crown(2).lower(fn, region, rows), jc.crown().lower(fn, region, rows)
+
+    x = jnp.asarray(rng.random((6, 6, 2)), jnp.float32)
+    ours, start = run(x)
+    points = x[None] + 0.2 * jax.random.uniform(jax.random.key(0), (300, 6, 6, 2), minval=-1, maxval=1)
+    assert float(ours[0]) >= float(start[0]) - 1e-4
+    assert float(ours[0]) <= float((jax.vmap(fn)(points) @ rows[0]).min()) + 1e-4
