@@ -60,22 +60,30 @@ def _maximum_range(lowers: Ends, uppers: Ends) -> tuple[jax.Array, jax.Array]:
 
 
 def _maximum_planes(lowers: Ends, uppers: Ends, alpha: jax.Array | float) -> Planes:
-    """alpha moves the lower plane from the operand of second largest midpoint to that of the largest."""
+    """alpha moves the lower plane from the second best operand to the best.
+
+    Of two operands the best has the larger midpoint, which is least volume. Of the many of a pooling
+    window it has the largest lower end, and the upper plane is constant unless one operand is above the
+    others: planes of least volume lean on operands whose own relaxations then add up, which is far looser.
+    """
     lower, upper = (jnp.stack(ends) for ends in _ordered(lowers, uppers))
     middle = 0.5 * lower + 0.5 * upper
-    best = _one_hot(middle)
-    second = _one_hot(jnp.where(best > 0, -jnp.inf, middle))
-    above, offset = _upper_plane(lower, upper, middle)
+    pair = len(lowers) == 2
+    rank = middle if pair else lower
+    best = _one_hot(rank)
+    second = _one_hot(jnp.where(best > 0, -jnp.inf, rank))
+    above, offset = _upper_plane(lower, upper, middle if pair else upper)
     below = tuple(alpha * b + (1 - alpha) * s for b, s in zip(best, second, strict=True))
     planes = Planes(below, jnp.zeros_like(lower[0]), tuple(above), offset)
     return _poisoned(planes, (lower.sum(0), upper.sum(0)))
 
 
-def _upper_plane(lower: jax.Array, upper: jax.Array, middle: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _upper_plane(lower: jax.Array, upper: jax.Array, point: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Chords where they are no higher than the constant at a point, the constant elsewhere."""
     slopes = _chords(lower, upper)
     offset = -(jnp.where(_one_hot(lower) > 0, 0, slopes) * lower).sum(0)
     constant = upper.max(0)
-    chords = (slopes * middle).sum(0) + offset <= constant
+    chords = (slopes * point).sum(0) + offset <= constant
     return jnp.where(chords[None], slopes, 0), jnp.where(chords, offset, constant)
 
 
