@@ -54,3 +54,16 @@ def test_unknown_operation_is_a_mistake(jaxcert):
 @pytest.mark.parametrize("name", ["deep", "mixed"])
 def test_engines_that_run_on_an_architecture(name):
     assert {"ibp", "crown"} <= support.engines_of(name) <= set(ENGINES)
+
+
+# Moves that other tests meet (tests/graph/test_structural.py), and what the translation replaces by slices.
+UNMET = {"convert_element_type", "cos", "dynamic_slice", "expand_dims", "rev", "sin", "tile"}
+
+
+def test_nothing_else_is_without_a_network():
+    unmet = {
+        kind
+        for kind, row in methods.tested_support().items()
+        if not all(tests["architectures"] for tests in row["engines"].values())
+    }
+    assert unmet <= UNMET
