@@ -4,20 +4,24 @@ Two spellings of one function have one normal form as long as the rules below co
 products are multiplied out, odd and even functions take arguments of positive lead, and the identities
 of the logistic family and of max(x, 0) are applied in one direction. A polynomial maps monomials
 (sorted tuples of atoms) to numbers; a constant that is an array or traced is an atom too.
-Forms that differ are not known to be equal; forms that are equal are, up to rounding of the constants.
+Numbers are fractions: a program's constants are floats, floats are fractions, and so nothing is rounded
+before it cancels. Only the comparison with a known function allows for rounding of its constants (the
+root of 1/2 in GELU), and two different constants are never taken for one. Forms that differ are not
+known to be equal; forms that are equal are.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from jaxcert.graph.same import same
 
-Poly = dict[tuple[int, ...], float]
+Poly = dict[tuple[int, ...], Fraction]
 
-X: Poly = {(0,): 1.0}
-ONE: Poly = {(): 1.0}
+X: Poly = {(0,): Fraction(1)}
+ONE: Poly = {(): Fraction(1)}
 _MOST_TERMS = 40
 # Functions without a value everywhere: where one cancels, the rest is defined at more points than the sum.
 _PARTIAL = frozenset({"reciprocal", "log", "sqrt", "rsqrt"})
@@ -35,48 +39,50 @@ class Atom:
     args: tuple[Any, ...]
 
 
-def number(value: float) -> Poly:
+def number(value: float | Fraction) -> Poly:
     """A constant."""
-    return {(): value} if value else {}
+    if not math.isfinite(value):
+        raise NoForm
+    return {(): Fraction(value)} if value else {}
 
 
-def value_of(p: Poly) -> float | None:
+def value_of(p: Poly) -> Fraction | None:
     """The number that p is, if it is one."""
-    return p.get((), 0.0) if all(not m for m in p) else None
+    return p.get((), Fraction(0)) if all(not m for m in p) else None
 
 
-def scaled(p: Poly, factor: float) -> Poly:
+def scaled(p: Poly, factor: float | Fraction) -> Poly:
     """p times a number."""
-    return {m: factor * c for m, c in p.items()} if factor else {}
+    return {m: Fraction(factor) * c for m, c in p.items()} if factor else {}
 
 
-def lead(p: Poly) -> float:
+def lead(p: Poly) -> Fraction:
     """The coefficient of the last monomial that is not the constant."""
     return p[max(m for m in p if m)]
 
 
 class Algebra:
-    """The atoms seen so far, the variable first, and what counts as one number."""
+    """The atoms seen so far, the variable first, and how far constants of known functions may be off."""
 
     def __init__(self, tolerance: float, atoms: list[Atom] | None = None):
         self.tolerance = tolerance
         self.atoms = list(atoms) if atoms else [Atom("variable", ())]
         self.partial: set[int] = set()
+        self._meant: dict[int, tuple[Any, ...]] = {}
 
-    def close(self, a: float, b: float) -> bool:
-        return abs(a - b) <= self.tolerance * max(abs(a), abs(b))
-
-    def equal(self, p: Poly, q: Poly) -> bool:
-        return p.keys() == q.keys() and all(self.close(p[m], q[m]) for m in p)
+    def near(self, p: Poly, q: Poly) -> bool:
+        """Whether two forms agree up to the tolerance of their constants."""
+        close = lambda a, b: abs(a - b) <= self.tolerance * max(abs(a), abs(b))
+        return p.keys() == q.keys() and all(close(float(p[m]), float(q[m])) for m in p)
 
     def add(self, p: Poly, q: Poly) -> Poly:
         total = dict(p)
         for m, c in q.items():
-            old = total.get(m, 0.0)
-            if abs(old + c) <= self.tolerance * max(abs(old), abs(c)):
-                total.pop(m, None)
+            value = total.get(m, Fraction(0)) + c
+            if value:
+                total[m] = value
             else:
-                total[m] = old + c
+                total.pop(m, None)
         return total
 
     def sub(self, p: Poly, q: Poly) -> Poly:
@@ -95,6 +101,8 @@ class Algebra:
         for index, known in enumerate(self.atoms):
             alike = known.name == name and len(known.args) == len(args)
             if alike and all(self._same(a, b) for a, b in zip(known.args, args, strict=True)):
+                if self._meant.setdefault(index, args) != args and known.name != "constant":
+                    raise NoForm  # two functions that differ by less than the tolerance: not one
                 return self._used(index)
         self.atoms.append(Atom(name, args))
         return self._used(len(self.atoms) - 1)
@@ -102,7 +110,7 @@ class Algebra:
     def _used(self, index: int) -> Poly:
         if self.atoms[index].name in _PARTIAL:
             self.partial.add(index)
-        return {(index,): 1.0}
+        return {(index,): Fraction(1)}
 
     def kept(self, p: Poly) -> bool:
         """Whether every function without a value everywhere that was met is still in p."""
@@ -110,10 +118,10 @@ class Algebra:
 
     def _same(self, a: Any, b: Any) -> bool:
         if isinstance(a, dict) and isinstance(b, dict):
-            return self.equal(a, b)
+            return self.near(a, b)
         return same(a, b)
 
-    def single(self, p: Poly, name: str) -> tuple[float, Poly] | None:
+    def single(self, p: Poly, name: str) -> tuple[Fraction, Poly] | None:
         """(c, q) if p is c times one atom `name` of q."""
         if len(p) != 1:
             return None
@@ -145,7 +153,7 @@ class Algebra:
         if atom.name == "variable":
             return new
         if atom.name == "constant":
-            return {(index,): 1.0}
+            return {(index,): Fraction(1)}
         return self.apply(atom.name, self.substitute(atom.args[0], new))
 
 
@@ -169,7 +177,7 @@ def relu(a: Algebra, p: Poly) -> Poly:
     return positive if top > 0 else a.add(positive, p)
 
 
-def _known_sign(a: Algebra, p: Poly) -> float | None:
+def _known_sign(a: Algebra, p: Poly) -> Fraction | None:
     """The sign of c * relu(q), c * (relu(q) - q) and c * exp(q), if p is one of them."""
     for name in ("relu", "exp", "sigmoid", "softplus", "sqrt"):
         found = a.single(p, name)
@@ -177,7 +185,7 @@ def _known_sign(a: Algebra, p: Poly) -> float | None:
             return found[0]
     for m, c in p.items():
         bent = len(m) == 1 and a.atoms[m[0]].name == "relu"
-        if bent and a.equal(p, a.sub({m: c}, scaled(a.atoms[m[0]].args[0], c))):
+        if bent and p == a.sub({m: c}, scaled(a.atoms[m[0]].args[0], c)):
             return c
     return None
 
@@ -206,11 +214,11 @@ def _exp(a: Algebra, p: Poly) -> Poly:
     return a.atom("exp", p) if value is None else number(math.exp(value))
 
 
-def _one_plus_exp(a: Algebra, p: Poly) -> tuple[float, Poly] | None:
+def _one_plus_exp(a: Algebra, p: Poly) -> tuple[Fraction, Poly] | None:
     """(c, q) if p = c (1 + exp(q)) with c > 0."""
-    constant = p.get((), 0.0)
+    constant = p.get((), Fraction(0))
     rest = a.single({m: c for m, c in p.items() if m}, "exp")
-    if rest is None or constant <= 0 or not a.close(rest[0], constant):
+    if rest is None or constant <= 0 or rest[0] != constant:
         return None
     return constant, rest[1]
 
@@ -222,11 +230,11 @@ def _log(a: Algebra, p: Poly) -> Poly:
             raise NoForm
         return number(math.log(value))
     for q, found in ((1.0, a.single(p, "sigmoid")), (-1.0, a.single(a.sub(ONE, p), "sigmoid"))):
-        if found is not None and a.close(found[0], 1.0):
+        if found is not None and found[0] == 1:
             minus = scaled(softplus(a, found[1]), -1.0)
             return a.add(found[1], minus) if q > 0 else minus
     sum_of = _one_plus_exp(a, p)
-    if sum_of is not None and a.close(sum_of[0], 1.0):
+    if sum_of is not None and sum_of[0] == 1:
         return softplus(a, sum_of[1])
     return a.atom("log", p)
 
@@ -239,7 +247,7 @@ def softplus(a: Algebra, p: Poly) -> Poly:
     for m, c in p.items():
         if len(m) == 1 and a.atoms[m[0]].name == "relu" and c < 0:
             q = scaled(a.atoms[m[0]].args[0], -c / 2)
-            if a.equal(p, a.add(q, {m: c})):
+            if p == a.add(q, {m: c}):
                 return a.sub(softplus(a, q), {m: -c / 2})
     if lead(p) < 0:
         return a.add(a.atom("softplus", scaled(p, -1.0)), p)
@@ -274,7 +282,7 @@ def _sqrt(a: Algebra, p: Poly) -> Poly:
     if len(p) == 1:
         ((m, c),) = p.items()
         if len(m) == 2 and m[0] == m[1] and c > 0:
-            return scaled(absolute(a, {m[:1]: 1.0}), math.sqrt(c))
+            return scaled(absolute(a, {m[:1]: Fraction(1)}), math.sqrt(c))
     value = value_of(p)
     if value is not None and value < 0:
         raise NoForm

@@ -1,6 +1,7 @@
 """Which record a normal form is, with its parameters, and the nodes that compute it."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
@@ -58,41 +59,41 @@ def family(a: Algebra, form: Poly, dtype: Any) -> Build | None:
 
 def _clip(a: Algebra, form: Poly, dtype: Any) -> Build | None:
     """low + max(x - low, 0) - max(x - high, 0)."""
-    ends: dict[float, float] = {}
+    ends: dict[Fraction, Fraction] = {}
     for m, c in form.items():
         if not m:
             continue
         arg = a.atoms[m[0]].args[0] if len(m) == 1 and a.atoms[m[0]].name == "relu" else None
         if arg is None or abs(c) != 1 or c in ends or arg.get((0,)) != 1 or not arg.keys() <= {(), (0,)}:
             return None
-        ends[c] = -arg.get((), 0.0)
-    if len(ends) != 2 or ends[1.0] > ends[-1.0] or not a.close(form.get((), 0.0), ends[1.0]):
+        ends[c] = -arg.get((), Fraction(0))
+    rising, falling = Fraction(1), Fraction(-1)
+    if len(ends) != 2 or ends[rising] > ends[falling] or form.get((), 0) != ends[rising]:
         return None
-    low, high = np.asarray(ends[1.0], dtype), np.asarray(ends[-1.0], dtype)
+    low, high = np.asarray(ends[rising], dtype), np.asarray(ends[falling], dtype)
     return lambda b, x: ops.activation(b, "hard_tanh", x, low, high)
 
 
 def _leaky(a: Algebra, form: Poly, dtype: Any) -> Build | None:
     """n x + k max(x - t, 0) + d, as a leaky ReLU of x - t."""
-    bend, threshold = relu(a, X), 0.0
+    bend, threshold = relu(a, X), Fraction(0)
     for m in form:
         arg = a.atoms[m[-1]].args[0] if m and a.atoms[m[-1]].name == "relu" else None
         if arg is not None and arg.keys() == {(), (0,)} and arg[(0,)] == 1:
-            bend, threshold = {m[-1:]: 1.0}, -arg[()]
+            bend, threshold = {m[-1:]: Fraction(1)}, -arg[()]
     rest = {m: c for m, c in form.items() if m}
     slopes = _coefficients(a, rest, [X, bend], dtype)
     kinked = any(m and m[-1] == next(iter(bend))[-1] for m in rest)
     if slopes is None or not kinked or (threshold == 0 and () in form):
         return None
     neg, kink = slopes
+    below, above = _plain(neg), _plain(_sum(neg, kink, dtype))
     if threshold == 0:
-        return lambda b, x: ops.activation(b, "leaky_relu", x, neg, neg + kink)
+        return lambda b, x: ops.activation(b, "leaky_relu", x, below, above)
 
     def build(b: Builder, x: Ref) -> Ref:
-        bent = ops.activation(
-            b, "leaky_relu", ops.shift(b, x, np.asarray(-threshold, dtype)), neg, neg + kink
-        )
-        return ops.shift(b, bent, np.asarray(form.get((), 0.0), dtype) + neg * threshold)
+        bent = ops.activation(b, "leaky_relu", ops.shift(b, x, np.asarray(-threshold, dtype)), below, above)
+        return ops.shift(b, bent, np.asarray(form.get((), Fraction(0)), dtype) + below * float(threshold))
 
     return build
 
@@ -103,11 +104,11 @@ def _elu(a: Algebra, form: Poly, dtype: Any) -> Build | None:
     for m in form:
         for index in m:
             atom = a.atoms[index]
-            speed = atom.args[0].get((0,), 0.0) if atom.name == "exp" else 0.0
-            if speed > 0 and a.equal(atom.args[0], scaled(below, speed)):
-                found = _coefficients(a, a.sub(form, relu(a, X)), [{(index,): 1.0}, ONE], dtype)
+            speed = atom.args[0].get((0,), Fraction(0)) if atom.name == "exp" else Fraction(0)
+            if speed > 0 and atom.args[0] == scaled(below, speed):
+                found = _coefficients(a, a.sub(form, relu(a, X)), [{(index,): Fraction(1)}, ONE], dtype)
                 if found is not None and _opposite(a, form, index):
-                    return _scaled_elu(found[0], speed, dtype)
+                    return _scaled_elu(_plain(found[0]), float(speed), dtype)
     return None
 
 
@@ -116,7 +117,7 @@ def _opposite(a: Algebra, form: Poly, index: int) -> bool:
     at_zero: Poly = {}
     for m, c in form.items():
         at_zero = a.add(at_zero, {tuple(i for i in m if i != index): c})
-    return a.equal(at_zero, relu(a, X))
+    return at_zero == relu(a, X)
 
 
 def _scaled_elu(height: Any, speed: float, dtype: Any) -> Build:
@@ -144,14 +145,26 @@ def _swish(a: Algebra, form: Poly, dtype: Any) -> Build | None:
 def _coefficients(a: Algebra, form: Poly, basis: list[Poly], dtype: Any) -> list[Any] | None:
     """What multiplies each of some monomials (0 where missing), if form is a sum of them with constants."""
     keys = [next(iter(p)) for p in basis]
-    totals: list[Any] = [0.0] * len(keys)
+    totals: list[Any] = [Fraction(0)] * len(keys)
     for m, c in form.items():
         free = tuple(i for i in m if a.atoms[i].name != "constant")
         if free not in keys:
             return None
-        factor = c
+        factor: Any = c
         for i in m:
             if a.atoms[i].name == "constant":
-                factor = jnp.asarray(factor, dtype) * a.atoms[i].args[0]
-        totals[keys.index(free)] = totals[keys.index(free)] + factor
+                factor = jnp.asarray(_plain(factor), dtype) * a.atoms[i].args[0]
+        totals[keys.index(free)] = _sum(totals[keys.index(free)], factor, dtype)
     return totals
+
+
+def _sum(first: Any, second: Any, dtype: Any) -> Any:
+    """Numbers are added exactly, arrays as arrays."""
+    if isinstance(first, Fraction) and isinstance(second, Fraction):
+        return first + second
+    return jnp.asarray(_plain(first), dtype) + jnp.asarray(_plain(second), dtype)
+
+
+def _plain(value: Any) -> Any:
+    """A number as a float, an array as it is."""
+    return float(value) if isinstance(value, Fraction) else value

@@ -1,5 +1,6 @@
 """The normal form of a node as a function of another node, entry by entry."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class Forms:
         if not isinstance(value, Tracer):
             minus = self._place(-np.asarray(value))
             if minus is not None:
-                return {(minus,): -1.0}
+                return {(minus,): Fraction(-1)}
         return self.algebra.atom("constant", value)
 
     def _place(self, value: Any) -> int | None:
@@ -145,11 +146,11 @@ class Forms:
         )
         return self.algebra.sub(left, right)
 
-    def _multiple(self, gap: Poly, p: Poly) -> float | None:
+    def _multiple(self, gap: Poly, p: Poly) -> Fraction | None:
         if not gap or gap.keys() != p.keys():
             return None
         ratios = [gap[m] / p[m] for m in p]
-        return ratios[0] if all(self.algebra.close(r, ratios[0]) for r in ratios) else None
+        return ratios[0] if all(ratio == ratios[0] for ratio in ratios) else None
 
     def _meeting(self, p: Poly, then: Poly, other: Poly) -> Poly:
         """Branches that agree where the variable is at the threshold: f(max(x, t)) + g(min(x, t)) - f(t)."""
@@ -157,7 +158,7 @@ class Forms:
         if not p.keys() <= {(), (0,)} or (0,) not in p:
             raise NoForm
         above, below = (then, other) if p[(0,)] > 0 else (other, then)
-        threshold = number(-p.get((), 0.0) / p[(0,)])
+        threshold = number(-p.get((), Fraction(0)) / p[(0,)])
         at = a.substitute(above, threshold)
         if a.sub(at, a.substitute(below, threshold)):
             raise NoForm

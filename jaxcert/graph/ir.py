@@ -138,7 +138,7 @@ class Graph:
     def ancestors(self, targets: tuple[int, ...]) -> list[int]:
         """The targets and all that they depend on, in order."""
         needed = set(targets)
-        for index in range(max(needed), 0, -1):
+        for index in range(max(needed, default=0), 0, -1):
             if index in needed:
                 needed.update(self.nodes[index].inputs)
         return sorted(needed)

@@ -8,7 +8,7 @@ from jaxcert.graph.ir import Graph
 from jaxcert.graph.same import uniform
 
 _PARTIAL = frozenset({"log", "sqrt", "rsqrt", "reciprocal"})
-_POSITIVE = frozenset({"exp", "relu", "sigmoid", "softplus", "reciprocal", "rsqrt", "sqrt"})
+_POSITIVE = frozenset({"exp", "relu", "sigmoid", "softplus", "rsqrt", "sqrt"})
 _MOVES = frozenset({"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "scale", "shift"})
 
 

@@ -108,7 +108,7 @@ def _build(graph: Graph, root: int, base: int) -> Build | None:
         if not own.kept(form):
             return None
         for reference, build in table:
-            if own.equal(form, reference):
+            if own.near(form, reference):
                 return build
         return family(own, form, node.dtype)
     except (NoForm, OverflowError):

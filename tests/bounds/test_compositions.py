@@ -106,3 +106,8 @@ def test_wrong_arguments_say_so():
     ):
         with pytest.raises(jc.errors.InvalidInputError, match=says):
             build()
+
+
+def test_a_function_without_activations_needs_no_intermediate_bounds():
+    found = jc.crown(intermediate=jc.forward())(lambda x: 2.0 * x - 1.0, REGION)
+    assert np.asarray(found.lower) == pytest.approx(np.asarray(2 * (X - 0.2) - 1), abs=1e-6)

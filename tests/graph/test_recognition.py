@@ -238,3 +238,29 @@ def test_a_test_for_nan_is_no_way_to_a_certificate(guard):
     except jc.errors.UnsupportedPrimitiveError:
         return
     assert not np.isfinite(np.asarray(found.lower)).any()
+
+
+TINY = 1 + 2.0**-51
+CANCELLING = {
+    "a product": lambda x: 0.5 * jax.nn.relu(x) - (x * TINY - x) * 2.0**51,
+    "a sum": lambda x: jax.nn.relu(x) - ((x + (2 + 2.0**53)) - 2.0**53),
+    "two exponentials": lambda x: jax.nn.silu(x) + (jnp.exp(x * TINY) - jnp.exp(x)) * 2.0**50,
+    "two logistic functions": lambda x: (
+        x * jax.nn.sigmoid(x) + (1 / (TINY + jnp.exp(-x)) - jax.nn.sigmoid(x)) * 2.0**50
+    ),
+    "a leaky slope": lambda x: jnp.where(x > 0, x, 0.1 * x) - (x * TINY - x) * 2.0**51,
+}
+
+
+@pytest.mark.parametrize("name", CANCELLING)
+def test_what_nearly_cancels_is_not_dropped(name, x64):
+    """A difference in the last digits, multiplied afterwards, is part of the function."""
+    fn, x = CANCELLING[name], jnp.array([-1.5, -1.0, 0.5, 1.0, 2.0])
+    assert np.asarray(trace(fn, x)(x)) == pytest.approx(np.asarray(fn(x)), rel=1e-12)
+
+
+def test_a_sum_of_reciprocals_may_be_negative():
+    fn, x = (lambda x: 1 / ((1 / x).sum() + 10.0)), jnp.full(4, -0.5)
+    assert float(trace(fn, x)(x)) == pytest.approx(0.5)
+    found = jc.ibp()(fn, jc.linf_ball(x, 0.01))
+    assert float(found.lower) <= 0.5 <= float(found.upper)
