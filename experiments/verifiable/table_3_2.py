@@ -1,6 +1,6 @@
 """Tables 3.2 and 3.3, Figures 3.4 and 3.5 of theses/4a: non-uniform against uniform certificates on MNIST.
 
-Command: `python -m experiments.verifiable.table_3_2`. Runtime: about 3 CPU minutes without training (1 for both).
+Command: `python -m experiments.verifiable.table_3_2`. Runtime: about 3 CPU minutes without training.
 Radii are computed in pixels of [0, 1] and reported in the thesis's pixels of [-1, 1], twice as large.
 """
 
