@@ -4,58 +4,22 @@
 that the engines promise to handle occurs in at least one of them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-Params = dict[str, Any]
-OUTPUTS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Architecture:
-    name: str
-    in_shape: tuple[int, ...]
-    shapes: dict[str, tuple[int, ...]]
-    apply: Callable[[Params, jax.Array], jax.Array]
-    relu_only: bool = True
-
-    def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Weights of size 1/sqrt(fan-in), times a random gain; biases small; `var*` positive."""
-        gain = rng.uniform(0.5, 2.0)
-        return {name: _draw(rng, name, shape, gain) for name, shape in self.shapes.items()}
-
-
-def _draw(rng, name, shape, gain):
-    if name.startswith("var"):
-        return rng.uniform(0.2, 2.0, shape)
-    if name.startswith("b"):
-        return 0.3 * rng.normal(size=shape)
-    return gain * rng.normal(size=shape) / np.sqrt(max(np.prod(shape[:-1]), 1))
-
-
-def conv(x, kernel, bias, strides=(1, 1), padding="VALID", dilation=(1, 1), groups=1, input_dilation=(1, 1)):
-    out = lax.conv_general_dilated(
-        x[None],
-        kernel,
-        strides,
-        padding,
-        lhs_dilation=input_dilation,
-        rhs_dilation=dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )[0]
-    return out + bias[None, None]
-
-
-def head(params, h):
-    """Flatten and one affine layer."""
-    return h.reshape(-1) @ params["w_out"] + params["b_out"]
+from tests.common.architecture import (
+    IMAGE,
+    Architecture,
+    conv,
+    conv_shapes,
+    dense_shapes,
+    head,
+    head_shapes,
+    two_shapes,
+)
+from tests.common.curved import CURVED
 
 
 def window_sum(x, window, strides, padding):
@@ -220,74 +184,56 @@ def conv_smooth(p, x):
     return head(p, jax.nn.sigmoid(conv(h, p["k1"], p["b1"])))
 
 
-def _dense(hidden: int, inputs: int = 4) -> dict[str, tuple[int, ...]]:
-    return {"w": (inputs, hidden), "b": (hidden,), **_head(hidden)}
-
-
-def _two(hidden: int) -> dict[str, tuple[int, ...]]:
-    return {**_dense(hidden), "w1": (hidden, hidden), "b1": (hidden,)}
-
-
-def _head(features: int) -> dict[str, tuple[int, ...]]:
-    return {"w_out": (features, OUTPUTS), "b_out": (OUTPUTS,)}
-
-
-def _conv(features: int, **kernels: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Kernels named k, k1, ... each with a bias b, b1, ... and a head on `features`."""
-    biases = {name.replace("k", "b"): (shape[-1],) for name, shape in kernels.items()}
-    return {**kernels, **biases, **_head(features)}
-
-
-_IMAGE = (4, 4, 2)
-_LEFT = {"w": (6, 4), "b": (6,), **_head(6)}
-_DEEP = {"w0": (4, 5), "b0": (5,), "w1": (5, 6), "b1": (6,), "w2": (6, 4), "b2": (4,), **_head(4)}
+_LEFT = {"w": (6, 4), "b": (6,), **head_shapes(6)}
+_DEEP = {"w0": (4, 5), "b0": (5,), "w1": (5, 6), "b1": (6,), "w2": (6, 4), "b2": (4,), **head_shapes(4)}
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("affine", (4,), {"w": (4, 3), "b": (3,)}, affine),
-    Architecture("dense", (4,), _dense(6), dense),
+    Architecture("dense", (4,), dense_shapes(6), dense),
     Architecture("deep", (4,), _DEEP, deep),
     Architecture("weight_on_the_left", (4,), _LEFT, weight_on_the_left),
-    Architecture("ends_in_relu", (4,), _dense(6), ends_in_relu),
-    Architecture("activation_first", (4,), _head(4), activation_first),
-    Architecture("leaky", (4,), _two(5), leaky),
-    Architecture("sigmoid", (4,), _two(5), smooth(jax.nn.sigmoid), relu_only=False),
-    Architecture("tanh", (4,), _two(5), smooth(jnp.tanh), relu_only=False),
-    Architecture("arctan", (4,), _two(5), smooth(jnp.arctan), relu_only=False),
-    Architecture("mixed", (4,), _two(5), mixed, relu_only=False),
-    Architecture("skip", (4,), _two(5), skip),
-    Architecture("reused_input", (4,), {**_dense(4), "b_mix": (3,)}, reused_input),
-    Architecture("constant_branch", (4,), {**_dense(5), "b1": (5,)}, constant_branch),
-    Architecture("normalised", (4,), {**_dense(5), "b_mean": (4,), "var": (4,)}, normalised),
-    Architecture("conv_valid", _IMAGE, _conv(12, k=(2, 2, 2, 3), k1=(2, 2, 3, 3)), conv_valid),
-    Architecture("conv_same", _IMAGE, _conv(48, k=(3, 3, 2, 3)), conv_same),
-    Architecture("conv_strided", _IMAGE, _conv(12, k=(3, 3, 2, 2), k1=(2, 3, 2, 3)), conv_strided),
+    Architecture("ends_in_relu", (4,), dense_shapes(6), ends_in_relu),
+    Architecture("activation_first", (4,), head_shapes(4), activation_first),
+    Architecture("leaky", (4,), two_shapes(5), leaky),
+    Architecture("sigmoid", (4,), two_shapes(5), smooth(jax.nn.sigmoid), relu_only=False),
+    Architecture("tanh", (4,), two_shapes(5), smooth(jnp.tanh), relu_only=False),
+    Architecture("arctan", (4,), two_shapes(5), smooth(jnp.arctan), relu_only=False),
+    Architecture("mixed", (4,), two_shapes(5), mixed, relu_only=False),
+    Architecture("skip", (4,), two_shapes(5), skip),
+    Architecture("reused_input", (4,), {**dense_shapes(4), "b_mix": (3,)}, reused_input),
+    Architecture("constant_branch", (4,), {**dense_shapes(5), "b1": (5,)}, constant_branch),
+    Architecture("normalised", (4,), {**dense_shapes(5), "b_mean": (4,), "var": (4,)}, normalised),
+    Architecture("conv_valid", IMAGE, conv_shapes(12, k=(2, 2, 2, 3), k1=(2, 2, 3, 3)), conv_valid),
+    Architecture("conv_same", IMAGE, conv_shapes(48, k=(3, 3, 2, 3)), conv_same),
+    Architecture("conv_strided", IMAGE, conv_shapes(12, k=(3, 3, 2, 2), k1=(2, 3, 2, 3)), conv_strided),
     Architecture(
-        "conv_deep", (7, 6, 2), _conv(16, k=(2, 2, 2, 2), k1=(2, 2, 1, 4), k2=(2, 2, 4, 2)), conv_deep
+        "conv_deep", (7, 6, 2), conv_shapes(16, k=(2, 2, 2, 2), k1=(2, 2, 1, 4), k2=(2, 2, 4, 2)), conv_deep
     ),
-    Architecture("conv_grouped", _IMAGE, _conv(16, k=(2, 2, 1, 4), k1=(2, 2, 1, 4)), conv_grouped),
-    Architecture("conv_dilated", _IMAGE, _conv(8, k=(2, 3, 2, 2), k1=(2, 2, 2, 2)), conv_dilated),
-    Architecture("conv_transposed", (3, 3, 2), _conv(50, k=(3, 3, 2, 2)), conv_transposed),
-    Architecture("conv_one_dimensional", (7, 2), _conv(12, k=(3, 2, 3)), conv_one_dimensional),
+    Architecture("conv_grouped", IMAGE, conv_shapes(16, k=(2, 2, 1, 4), k1=(2, 2, 1, 4)), conv_grouped),
+    Architecture("conv_dilated", IMAGE, conv_shapes(8, k=(2, 3, 2, 2), k1=(2, 2, 2, 2)), conv_dilated),
+    Architecture("conv_transposed", (3, 3, 2), conv_shapes(50, k=(3, 3, 2, 2)), conv_transposed),
+    Architecture("conv_one_dimensional", (7, 2), conv_shapes(12, k=(3, 2, 3)), conv_one_dimensional),
     Architecture(
         "conv_residual",
-        _IMAGE,
-        _conv(12, k=(3, 3, 2, 2), k1=(2, 2, 2, 3), k2=(3, 3, 3, 3), k3=(1, 1, 2, 3)),
+        IMAGE,
+        conv_shapes(12, k=(3, 3, 2, 2), k1=(2, 2, 2, 3), k2=(3, 3, 3, 3), k3=(1, 1, 2, 3)),
         conv_residual,
     ),
     Architecture(
         "batch_norm",
-        _IMAGE,
-        {**_conv(18, k=(2, 2, 2, 2)), "w_scale": (2,), "b_mean": (2,), "b_shift": (2,), "var": (2,)},
+        IMAGE,
+        {**conv_shapes(18, k=(2, 2, 2, 2)), "w_scale": (2,), "b_mean": (2,), "b_shift": (2,), "var": (2,)},
         batch_norm,
     ),
-    Architecture("average_pool", (5, 5, 1), _conv(12, k=(2, 2, 1, 3)), average_pool),
-    Architecture("average_pool_overlapping", _IMAGE, _conv(6, k=(2, 2, 2, 2)), average_pool_overlapping),
-    Architecture("global_average", _IMAGE, _conv(3, k=(3, 3, 2, 3)), global_average),
-    Architecture("concatenated", _IMAGE, _conv(18, k=(3, 3, 2, 2), k1=(2, 2, 4, 2)), concatenated),
-    Architecture("shuffled", _IMAGE, {**_head(24), "w_scale": (24,), "b": (24,)}, shuffled),
-    Architecture("split_and_stack", (4,), {"w": (4, 6), "b": (6,), **_head(3)}, split_and_stack),
+    Architecture("average_pool", (5, 5, 1), conv_shapes(12, k=(2, 2, 1, 3)), average_pool),
+    Architecture("average_pool_overlapping", IMAGE, conv_shapes(6, k=(2, 2, 2, 2)), average_pool_overlapping),
+    Architecture("global_average", IMAGE, conv_shapes(3, k=(3, 3, 2, 3)), global_average),
+    Architecture("concatenated", IMAGE, conv_shapes(18, k=(3, 3, 2, 2), k1=(2, 2, 4, 2)), concatenated),
+    Architecture("shuffled", IMAGE, {**head_shapes(24), "w_scale": (24,), "b": (24,)}, shuffled),
+    Architecture("split_and_stack", (4,), {"w": (4, 6), "b": (6,), **head_shapes(3)}, split_and_stack),
     Architecture(
-        "conv_smooth", _IMAGE, _conv(8, k=(2, 2, 2, 2), k1=(2, 2, 2, 2)), conv_smooth, relu_only=False
+        "conv_smooth", IMAGE, conv_shapes(8, k=(2, 2, 2, 2), k1=(2, 2, 2, 2)), conv_smooth, relu_only=False
     ),
+    *CURVED,
 )
 BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
