@@ -264,3 +264,28 @@ def test_a_sum_of_reciprocals_may_be_negative():
     assert float(trace(fn, x)(x)) == pytest.approx(0.5)
     found = jc.ibp()(fn, jc.linf_ball(x, 0.01))
     assert float(found.lower) <= 0.5 <= float(found.upper)
+
+
+HIDING = np.array([[True, False, True, True], [False, True, False, False], [True, True, True, True]])
+MASKED = {
+    "-inf": lambda x: jax.nn.softmax(jnp.where(HIDING, x, -jnp.inf)),
+    "-1e9": lambda x: jax.nn.softmax(jnp.where(HIDING, x, -1e9)),
+    "lowest, other axis": lambda x: jax.nn.softmax(jnp.where(HIDING, x, jnp.finfo(x.dtype).min), axis=0),
+    "logarithm": lambda x: jnp.where(HIDING, jax.nn.log_softmax(jnp.where(HIDING, x, -1e9)), 0.0),
+    "attention": lambda x: jax.nn.softmax(jnp.where(HIDING, x, -1e30)) @ x.T,
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_masked_softmax_has_finite_bounds_in_every_engine(name):
+    fn, x = MASKED[name], jax.random.normal(jax.random.key(0), (3, 4))
+    graph = trace(fn, x)
+    assert "maximum" not in {node.kind for node in graph.nodes}
+    points = x[None] + 0.3 * jax.random.uniform(jax.random.key(1), (300, 3, 4), minval=-1, maxval=1)
+    values = jax.vmap(fn)(points)
+    assert np.asarray(jax.vmap(graph)(points)) == pytest.approx(np.asarray(values), rel=1e-5, abs=1e-6)
+    for method in (jc.ibp(), jc.forward(), jc.crown(), jc.fast_lin()):
+        found = method(graph, jc.linf_ball(x, 0.3))
+        assert bool((found.lower <= values.min(0) + 1e-5).all())
+        assert bool((found.upper >= values.max(0) - 1e-5).all())
+        assert float((found.upper - found.lower).max()) < 20
