@@ -13,16 +13,26 @@ from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxcert.graph import builder as ops
 from jaxcert.graph.builder import Builder, Ref
-from jaxcert.graph.chains import RENAMES, Sum, constant_along, first, labels, spreads, sum_of, through
 from jaxcert.graph.differences import LOGARITHM, PROBABILITY, Finish, of_differences
 from jaxcert.graph.ir import Graph, Node
 from jaxcert.graph.same import uniform
 
 Rewrite = tuple[int, Callable[[Builder, Ref], Ref]]
+_RENAMES = frozenset({"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose"})
+# Labels of entries are exact in float32 up to here.
+_MOST_LABELS = 1 << 23
+
+
+class Sum(NamedTuple):
+    """`sum over axes` of the node `inner`."""
+
+    inner: int
+    axes: tuple[int, ...]
 
 
 class Terms(NamedTuple):
@@ -45,12 +55,67 @@ def normaliser(graph: Graph, root: int) -> Rewrite | None:
 # What the patterns are made of.
 
 
+def _sum(graph: Graph, index: int) -> Sum | None:
+    node = graph.nodes[index]
+    if node.kind != "reduce_sum":
+        return None
+    axes = node.params.get("axes", node.params.get("params", {}).get("axes"))
+    return None if axes is None else Sum(node.inputs[0], tuple(int(axis) for axis in axes))
+
+
+def _through(graph: Graph, index: int, kinds: frozenset[str]) -> tuple[list[Node], int]:
+    """The chain of single-operand nodes of some kinds above a node, from bottom to top, and the node."""
+    chain: list[Node] = []
+    while graph.nodes[index].kind in kinds:
+        chain.append(graph.nodes[index])
+        (index,) = graph.nodes[index].inputs
+    return chain[::-1], index
+
+
+def _labels(chain: list[Node], shape: tuple[int, ...]) -> np.ndarray | None:
+    """Where each entry of a chain of renamings comes from, as numbers from 0."""
+    if prod(shape) > _MOST_LABELS:
+        return None
+    with jax.ensure_compile_time_eval():
+        value = np.arange(prod(shape), dtype=np.float32).reshape(shape)
+        for node in chain:
+            value = node.apply(node.consts, value)
+        return np.asarray(value)
+
+
+def _spreads(graph: Graph, chain: list[Node], total: Sum) -> bool:
+    """Whether a chain puts a sum back to where its terms are: one sum along the summed axes."""
+    shape = graph.nodes[total.inner].shape
+    kept = tuple(1 if axis in total.axes else size for axis, size in enumerate(shape))
+    expected = np.broadcast_to(np.arange(prod(kept)).reshape(kept), shape)
+    reduced = tuple(size for axis, size in enumerate(shape) if axis not in total.axes)
+    found = _labels(chain, reduced)
+    return found is not None and found.shape == shape and bool((found == expected).all())
+
+
+def _constant_along(graph: Graph, index: int, axes: tuple[int, ...]) -> bool:
+    """Whether a node is a repetition along axes of something smaller, times a number."""
+    chain, source = _through(graph, index, _RENAMES | {"scale"})
+    moves = [node for node in chain if node.kind != "scale"]
+    if any(uniform(node.consts[0]) is None for node in chain if node.kind == "scale"):
+        return False
+    found = _labels(moves, graph.nodes[source].shape)
+    if found is None or found.shape != graph.nodes[index].shape:
+        return False
+    first = np.take(found, [0], axis=axes[0]) if len(axes) == 1 else found[_first(found, axes)]
+    return bool((found == first).all())
+
+
+def _first(value: np.ndarray, axes: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(value.ndim))
+
+
 def _bare(graph: Graph, index: int, axes: tuple[int, ...]) -> tuple[int, int | None]:
     """u without an addend that is the same along the axes, and that addend."""
     node = graph.nodes[index]
     if node.kind == "add":
         for kept, addend in (node.inputs, node.inputs[::-1]):
-            if constant_along(graph, addend, axes):
+            if _constant_along(graph, addend, axes):
                 return kept, addend
     return index, None
 
@@ -58,11 +123,11 @@ def _bare(graph: Graph, index: int, axes: tuple[int, ...]) -> tuple[int, int | N
 def _exp_sum(graph: Graph, index: int) -> Terms | None:
     """What a node is, if it is a sum of exponentials, or its absolute value, and renamings."""
     chain: list[Node] = []
-    while graph.nodes[index].kind in RENAMES or _is_absolute(graph.nodes[index]):
-        if graph.nodes[index].kind in RENAMES:
+    while graph.nodes[index].kind in _RENAMES or _is_absolute(graph.nodes[index]):
+        if graph.nodes[index].kind in _RENAMES:
             chain.insert(0, graph.nodes[index])
         (index,) = graph.nodes[index].inputs
-    total = sum_of(graph, index)
+    total = _sum(graph, index)
     if total is None or graph.nodes[total.inner].kind != "exp":
         return None
     return Terms(graph.nodes[total.inner].inputs[0], total, chain)
@@ -94,13 +159,13 @@ def _log_of_softmax(graph: Graph, root: int) -> Rewrite | None:
 
 def _softmax_terms(graph: Graph, root: int) -> Terms | None:
     for power, quotient in (graph.nodes[root].inputs, graph.nodes[root].inputs[::-1]):
-        above, inverse = through(graph, quotient, RENAMES)
+        above, inverse = _through(graph, quotient, _RENAMES)
         if graph.nodes[power].kind != "exp" or graph.nodes[inverse].kind != "reciprocal":
             continue
         terms = _exp_sum(graph, graph.nodes[inverse].inputs[0])
         if terms is None or terms.total.inner != power:
             continue
-        if spreads(graph, terms.chain + above, terms.total):
+        if _spreads(graph, terms.chain + above, terms.total):
             return terms
     return None
 
@@ -113,14 +178,14 @@ def _log_softmax(graph: Graph, root: int) -> Rewrite | None:
             continue
         moves, source = found
         terms = _shifted_terms(graph, source) or _log_terms(graph, source)
-        if terms is not None and terms.u == value and spreads(graph, terms.chain + moves, terms.total):
+        if terms is not None and terms.u == value and _spreads(graph, terms.chain + moves, terms.total):
             return _differences(graph, terms, LOGARITHM)
     return None
 
 
 def _minus(graph: Graph, index: int) -> tuple[list[Node], int] | None:
     """The renamings, and the node whose negative a node is."""
-    chain, source = through(graph, index, RENAMES | {"scale"})
+    chain, source = _through(graph, index, _RENAMES | {"scale"})
     if [uniform(node.consts[0]) for node in chain if node.kind == "scale"] != [-1.0]:
         return None
     return [node for node in chain if node.kind != "scale"], source
@@ -158,7 +223,7 @@ def _shifted_terms(graph: Graph, root: int) -> Terms | None:
     if node.kind != "add":
         return None
     for addend, other in (node.inputs, node.inputs[::-1]):
-        above, logarithm = through(graph, other, RENAMES)
+        above, logarithm = _through(graph, other, _RENAMES)
         terms = _log_terms(graph, logarithm)
         if terms is None:
             continue
@@ -172,16 +237,16 @@ def _shifted_terms(graph: Graph, root: int) -> Terms | None:
 def _cancels(graph: Graph, shift: int, addend: int, chain: list[Node], total: Sum) -> bool:
     """Whether what was subtracted from each term is what is added to the logarithm of their sum."""
     found = _minus(graph, shift)
-    up, target = through(graph, addend, RENAMES)
+    up, target = _through(graph, addend, _RENAMES)
     if found is None or found[1] != target:
         return False
     moves, source = found
     shape = graph.nodes[source].shape
     reduced = tuple(s for a, s in enumerate(graph.nodes[total.inner].shape) if a not in total.axes)
-    subtracted, added, places = labels(moves, shape), labels(up, shape), labels(chain, reduced)
+    subtracted, added, places = _labels(moves, shape), _labels(up, shape), _labels(chain, reduced)
     if subtracted is None or added is None or places is None or added.shape != places.shape:
         return False
-    per_sum = subtracted[first(subtracted, total.axes)].reshape(-1)
+    per_sum = subtracted[_first(subtracted, total.axes)].reshape(-1)
     return bool((per_sum[places.astype(int)] == added).all())
 
 
@@ -231,7 +296,7 @@ def _variance(graph: Graph, root: int) -> Rewrite | None:
         if graph.nodes[total.inner].inputs[0] != other_total.inner or total.axes != other_total.axes:
             continue
         reduced = tuple(s for a, s in enumerate(graph.nodes[total.inner].shape) if a not in total.axes)
-        labels, others = labels(chain, reduced), labels(other_chain, reduced)
+        labels, others = _labels(chain, reduced), _labels(other_chain, reduced)
         if labels is not None and others is not None and np.array_equal(labels, others):
             return _centred_variance(graph, other_total, chain)
     return None
@@ -244,8 +309,8 @@ def _is_square(graph: Graph, index: int) -> bool:
 
 def _average(graph: Graph, index: int) -> tuple[list[Node], Sum] | None:
     """The renamings and the sum in a mean."""
-    chain, source = through(graph, index, RENAMES | {"scale"})
-    total = sum_of(graph, source)
+    chain, source = _through(graph, index, _RENAMES | {"scale"})
+    total = _sum(graph, source)
     factors = [uniform(node.consts[0]) for node in chain if node.kind == "scale"]
     if total is None or len(factors) != 1 or factors[0] is None:
         return None
