@@ -29,7 +29,7 @@ TABLE = [
     ("vnncomp_mnistfc_256x2", 4, L2, ("2",)),
     ("kw_mnist_small_eps01", 4, ALL, ("inf clip", "inf", "2 padded")),
     ("kw_mnist_small_eps03", 4, ALL, ("inf clip",)),
-    ("sdp_mnist_cnn_a_adv", 1, PURE, ("inf clip",)),
+    ("sdp_mnist_cnn_a_adv", 4, PURE, ("inf clip",)),
     ("eran_mnist_conv_small_nat", 2, ALL, ("inf clip",)),
     ("eran_mnist_conv_small_nat", 2, L2, ("2",)),
     ("vnncomp_verivital_mnist_avgpool", 1, PURE, ("inf clip",)),

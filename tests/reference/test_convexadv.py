@@ -12,7 +12,7 @@ ROBUST = "convexadv_robust_error_mnist_first200"
 FILES = (*(f"convexadv_{name}" for name, _ in NETWORKS), ROBUST)
 ROBUST_ERRORS = [
     ("kw_mnist_small_eps01", 0.1, False, 200),
-    ("kw_mnist_small_eps01", 0.1, True, 40),
+    ("kw_mnist_small_eps01", 0.1, True, 20),
     ("kw_mnist_small_eps03", 0.3, False, 20),
     ("kw_mnist_small_eps03", 0.3, True, 20),
 ]
