@@ -7,7 +7,7 @@ import pytest
 import jaxcert as jc
 from tests.reference.bounds import deviation, margins, record
 
-NETWORKS = [("kw_mnist_small_eps01", 4), ("kw_cifar_small_8_255", 1)]
+NETWORKS = [("kw_mnist_small_eps01", 2), ("kw_cifar_small_8_255", 1)]
 ROBUST = "convexadv_robust_error_mnist_first200"
 FILES = (*(f"convexadv_{name}" for name, _ in NETWORKS), ROBUST)
 ROBUST_ERRORS = [
