@@ -52,8 +52,7 @@ def _has_short_form(region: Region, exact: bool) -> bool:
     """Whether `_spread_forward` applies: boxes, and plain balls of norm 2."""
     if not exact:
         return False
-    plain = isinstance(region, LpBall) and region.clip is None
-    return is_box(region) or (plain and region.norm == 2)
+    return is_box(region) or (isinstance(region, LpBall) and region.clip is None and region.norm == 2)
 
 
 def _spread_forward(graph: Graph, region: Region, index: int) -> Bounds:

@@ -204,7 +204,7 @@ def _default() -> optax.GradientTransformation:
 
 def _last_pass(enclosures: Enclosures, spec: Specification) -> LinearForm:
     found = enclosures.rows(enclosures.graph.output, spec.coeffs, (SPECIFICATION, 1), False)
-    return LinearForm(found.coeffs[0], found.lower + spec.offset)
+    return LinearForm(found.rows(), found.lower + spec.offset)
 
 
 def _value(region: Region, form: LinearForm) -> jax.Array:

@@ -10,6 +10,7 @@ sides the coefficients of the lower and the upper bound agree, so one pass serve
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +23,12 @@ from jaxcert.relax import ACTIVATIONS, JOINS, Planes, Record
 
 @dataclass(frozen=True)
 class Step:
-    """What a rule hands back: coefficients per input, and what it adds to the two offsets."""
+    """What a rule hands back: coefficients per input, and what it adds to the two offsets.
 
-    coeffs: tuple[jax.Array, ...]
+    Coefficients are arrays; the steps of `patch_steps` hand back patches.
+    """
+
+    coeffs: tuple[Any, ...]
     lower: jax.Array | float = 0.0
     upper: jax.Array | float = 0.0
 

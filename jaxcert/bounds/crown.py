@@ -67,7 +67,7 @@ class Crown:
         graph = graph_of(fn, region)
         spec = specification(graph, coeffs, offset)
         found = self.enclosures(graph, region).rows(graph.output, spec.coeffs, (SPECIFICATION, 1), False)
-        return LinearForm(found.coeffs[0], found.lower + spec.offset)
+        return LinearForm(found.rows(), found.lower + spec.offset)
 
     def linear(self, fn: Function, region: Region) -> LinearBounds:
         """Return linear functions of the input that enclose every output of fn over the region."""
@@ -76,12 +76,12 @@ class Crown:
         below = enclosures.rows(graph.output, identity, (SPECIFICATION, 1), self.slope.shared)
         if self.slope.shared:
             return LinearBounds(
-                _form(graph, below.coeffs[0], below.lower), _form(graph, below.coeffs[0], below.upper)
+                _form(graph, below.rows(), below.lower), _form(graph, below.rows(), below.upper)
             )
         # An upper bound of z is minus a lower bound of -z.
         above = enclosures.rows(graph.output, -identity, (SPECIFICATION, -1), False)
         return LinearBounds(
-            _form(graph, below.coeffs[0], below.lower), _form(graph, -above.coeffs[0], -above.lower)
+            _form(graph, below.rows(), below.lower), _form(graph, -above.rows(), -above.lower)
         )
 
     def ranges(self, graph: Graph, region: Region, targets: tuple[int, ...]) -> dict[int, Bounds]:

@@ -19,13 +19,14 @@ from jaxcert.bounds.backward import CROWN_RULES, record_of
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, graph_of, specification
 from jaxcert.bounds.sweep import propagate
+from jaxcert.bounds.tightest import intersection
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph, Node
-from jaxcert.graph.ir import AFFINE, BILINEAR, STRUCTURAL
+from jaxcert.graph.ir import AFFINE, BILINEAR, ENTRYWISE, STRUCTURAL
 from jaxcert.regions import Region, interval, linear_range, minimize_linear
 from jaxcert.relax import ACTIVATIONS, JOINS, Planes
-from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, Slope, adaptive
+from jaxcert.relax.slopes import Adaptive, Fixed, Given, Parallel, adaptive
 
 NAME = "forward"
 
@@ -113,7 +114,7 @@ FORWARD_RULES = Rules(
 class Forward:
     """Forward linear bounds. Make one with `forward()`."""
 
-    slope: Slope = adaptive
+    slope: Adaptive | Parallel | Fixed | Given = adaptive
     rules: Rules = field(default=FORWARD_RULES, metadata={"static": True})
 
     def __call__(self, fn: Function, region: Region) -> Bounds:
@@ -145,8 +146,8 @@ class Forward:
         total = LinearForm(
             jnp.zeros((spec.coeffs.shape[0], *graph.in_shape), spec.coeffs.dtype), tail.lower + spec.offset
         )
-        for index, part in tail.coeffs.items():
-            between = known[index]
+        for index in tail.coeffs:
+            between, part = known[index], tail.rows(index)
             kept, crossed = jnp.maximum(part, 0), jnp.minimum(part, 0)
             total = LinearForm(
                 total.coeffs
@@ -187,8 +188,7 @@ class Forward:
 
             def planes(index: int = index, node: Node = node) -> Planes:
                 for source in node.inputs:
-                    if source not in intervals:
-                        intervals[source] = _range(region, known[source])
+                    _known_interval(graph, region, known, intervals, source)
                 ends = [intervals[source] for source in node.inputs]
                 record = record_of(node)
                 assert record is not None
@@ -199,7 +199,7 @@ class Forward:
         return known
 
 
-def forward(slope: Slope = adaptive, rules: Rules = FORWARD_RULES) -> Forward:
+def forward(slope: Adaptive | Parallel | Fixed | Given = adaptive, rules: Rules = FORWARD_RULES) -> Forward:
     """Return forward linear bounds as a method `(fn, region) -> Bounds`.
 
     Sound for every region and every slope. Neither always tighter nor looser than CROWN or IBP.
@@ -257,6 +257,29 @@ def _range(region: Region, between: Between) -> Bounds:
         low, high = minimize_linear(region, below.coeffs), -minimize_linear(region, -above.coeffs)
     dtype = below.offset.dtype
     return Bounds(low.astype(dtype) + below.offset, high.astype(dtype) + above.offset)
+
+
+def _known_interval(
+    graph: Graph, region: Region, known: dict[int, Between], intervals: dict[int, Bounds], index: int
+) -> Bounds:
+    """The interval of a node: of its linear forms, and what its operands' intervals say of it.
+
+    The second keeps values where they can be: squares above 0, a softmax within [0, 1].
+    """
+    if index not in intervals:
+        node, record = graph.nodes[index], record_of(graph.nodes[index])
+        found = _range(region, known[index])
+        if record is not None or node.kind in ENTRYWISE | {"shift", "scale"}:
+            ends = [_known_interval(graph, region, known, intervals, source) for source in node.inputs]
+            lowers, uppers = tuple(b.lower for b in ends), tuple(b.upper for b in ends)
+            if record is not None:
+                image = Bounds(*record.range(lowers, uppers, *node.consts))
+            else:
+                sides = node.apply(node.consts, *lowers), node.apply(node.consts, *uppers)
+                image = Bounds(jnp.minimum(*sides), jnp.maximum(*sides))
+            found = intersection(found, image)
+        intervals[index] = found
+    return intervals[index]
 
 
 def _against(rows: jax.Array, columns: jax.Array, in_shape: tuple[int, ...]) -> jax.Array:

@@ -92,7 +92,8 @@ class Ibp:
         )
         value = tail.lower + spec.offset
         ranges = self.ranges(graph, region, tuple(index for index in tail.coeffs if index))
-        for index, part in tail.coeffs.items():
+        for index in tail.coeffs:
+            part = tail.rows(index)
             over = region if index == 0 else Box(ranges[index].lower, ranges[index].upper)
             value = value + minimize_linear(over, part).astype(value.dtype)
         return value

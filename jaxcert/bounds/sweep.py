@@ -13,7 +13,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxcert.bounds.backward import CROWN_RULES
+from jaxcert.bounds.backward import CROWN_RULES, Step
 from jaxcert.bounds.patch_steps import patch_step
 from jaxcert.bounds.patches import Patches, added, dense, patch_range, rows_of, small
 from jaxcert.bounds.rules import Rules
@@ -38,6 +38,12 @@ class Frontier:
     coeffs: Mapping[int, Form]
     lower: jax.Array
     upper: jax.Array
+
+    def rows(self, index: int = 0) -> jax.Array:
+        """The coefficients on a node, of a pass that started with dense rows."""
+        form = self.coeffs[index]
+        assert not isinstance(form, Patches)
+        return form
 
 
 def propagate(
@@ -69,21 +75,26 @@ def propagate(
         if index == 0 or stop(index):
             done[index] = form
             continue
-        step = None
-        rule = rules.rule(node, engine)
-        if isinstance(form, Patches):
-            # The patch pass implements the usual rules only.
-            if small(graph, index, form) and rule is CROWN_RULES.get(node.kind):
-                step = patch_step(graph, index, form, planes, two_sided)
-            if step is None:
-                form = dense(graph, index, form)
-        if step is None:
-            step = rule(node, form, partial(planes, index, _row, form.shape), two_sided)
+        step = _step(graph, index, form, planes, rules.rule(node, engine), two_sided)
         # A cast in the network makes terms of two widths; the target's is the one returned.
         lower, upper = lower + _offset(step.lower, lower), upper + _offset(step.upper, upper)
         for source, part in zip(node.inputs, step.coeffs, strict=True):
             pending[source] = _sum(graph, source, pending[source], part) if source in pending else part
     return Frontier(done, lower, upper)
+
+
+def _step(
+    graph: Graph, index: int, form: Form, planes: PlanesOf, rule: Callable[..., Step], two_sided: bool
+) -> Step:
+    """One node's step, by windows where that serves: they know the usual rules only."""
+    node = graph.nodes[index]
+    if isinstance(form, Patches):
+        if small(graph, index, form) and rule is CROWN_RULES.get(node.kind):
+            step = patch_step(graph, index, form, planes, two_sided)
+            if step is not None:
+                return step
+        form = dense(graph, index, form)
+    return rule(node, form, partial(planes, index, _row, form.shape), two_sided)
 
 
 def identity_rows(graph: Graph, target: int, entries: jax.Array | None = None) -> jax.Array:

@@ -101,7 +101,7 @@ class Algebra:
         for index, known in enumerate(self.atoms):
             alike = known.name == name and len(known.args) == len(args)
             if alike and all(self._same(a, b) for a, b in zip(known.args, args, strict=True)):
-                if self._meant.setdefault(index, args) != args and known.name != "constant":
+                if known.name != "constant" and self._meant.setdefault(index, args) != args:
                     raise NoForm  # two functions that differ by less than the tolerance: not one
                 return self._used(index)
         self.atoms.append(Atom(name, args))
@@ -289,7 +289,7 @@ def _sqrt(a: Algebra, p: Poly) -> Poly:
     return a.atom("sqrt", p) if value is None else number(math.sqrt(value))
 
 
-def _odd(name: str, fold: Callable[[float], float]) -> Callable[[Algebra, Poly], Poly]:
+def _odd(name: str, fold: Callable[[Any], float]) -> Callable[[Algebra, Poly], Poly]:
     def rule(a: Algebra, p: Poly) -> Poly:
         value = value_of(p)
         if value is not None:

@@ -61,7 +61,7 @@ def of_differences(graph: Graph, x: int, axes: tuple[int, ...], finish: Finish) 
             difference = _kept(b, difference, ~np.broadcast_to(hidden[..., None], (*lead, count, count - 1)))
         sums = ops.reduce_sum(b, ops.activation(b, "exp", difference), (len(lead) + 1,))
         value = finish.of_sum(b, ops.shift(b, sums, np.ones((), b.node(x).dtype)))
-        if hidden is not None:
+        if hidden is not None and shown is not None:
             shown_value = _picked(b, value, shown)
             below = ops.total(b, flat, ops.negate(b, _picked(b, flat, shown)))
             value = _either(b, hidden, finish.below(b, shown_value, below), value)
@@ -76,8 +76,8 @@ def _hidden(node: Node, order: tuple[int, ...], shape: tuple[int, ...]) -> np.nd
     if node.kind != "shift" or isinstance(node.consts[0], Tracer):
         return None
     offset = np.broadcast_to(np.asarray(node.consts[0]), node.shape).transpose(order).reshape(shape)
-    low = offset <= _FAR_BELOW
-    rows = low.any(-1) & ~low.all(-1)
+    low = np.asarray(offset <= _FAR_BELOW)
+    rows = np.asarray(low.any(-1) & ~low.all(-1))
     return low & rows[..., None] if rows.any() else None
 
 

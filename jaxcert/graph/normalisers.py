@@ -259,8 +259,9 @@ def _mean_shifted(graph: Graph, terms: Terms) -> Rewrite:
     def build(b: Builder, x: Ref) -> Ref:
         mean = _mean(b, x, axes, count)
         centred = ops.total(b, x, ops.negate(b, ops.broadcast(b, ops.reshape(b, mean, kept), shape)))
-        # The mean of exponentials is at least the exponential of the mean, which is 1.
-        sums = at_least(b, ops.reduce_sum(b, ops.activation(b, "exp", centred), axes), float(count))
+        # The mean of exponentials is at least the exponential of the mean, which is 1 up to rounding.
+        floor = count * (1 - 1e-6)
+        sums = at_least(b, ops.reduce_sum(b, ops.activation(b, "exp", centred), axes), floor)
         return _renamed(b, ops.total(b, mean, ops.activation(b, "log", sums)), chain)
 
     return x, build

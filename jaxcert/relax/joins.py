@@ -125,7 +125,8 @@ def _ordered(lowers: Ends, uppers: Ends) -> tuple[Ends, Ends]:
 
 def _poisoned(planes: Planes, ends: Ends) -> Planes:
     """NaN offsets wherever an end is not finite, or a plane overflows."""
-    finite = jnp.isfinite(jnp.stack(ends)).all(0)
+    parts = (*ends, planes.lower_offset, planes.upper_offset)
+    finite = jnp.isfinite(jnp.stack(jnp.broadcast_arrays(*parts))).all(0)
     return planes._replace(
         lower_offset=jnp.where(finite, planes.lower_offset, jnp.nan),
         upper_offset=jnp.where(finite, planes.upper_offset, jnp.nan),
