@@ -66,6 +66,16 @@ def optimised(request: pytest.FixtureRequest) -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory() -> Iterator[None]:
+    """Compiled programs are kept until a process holds many: two processes share the machine's memory."""
+    yield
+    statm = Path("/proc/self/statm")  # Linux only: elsewhere programs are kept
+    pages = int(statm.read_text(encoding="ascii").split()[1]) if statm.exists() else 0
+    if pages * os.sysconf("SC_PAGE_SIZE") > 5 * 2**30:
+        jax.clear_caches()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

@@ -23,6 +23,7 @@ Build = Callable[[Builder, Ref], Ref]
 _MOST_PAIRS = 1 << 24
 # Constants that hide entries.
 _FAR_BELOW = -1e4
+_LOWEST = -1e30
 
 
 class Finish(NamedTuple):
@@ -82,14 +83,14 @@ def _hidden(node: Node, order: tuple[int, ...], shape: tuple[int, ...]) -> np.nd
 
 
 def _finite(b: Builder, x: Ref) -> Ref:
-    """x with offsets of -inf, whose exponential is 0, replaced by one whose exponential is 0."""
+    """x with offsets below `_LOWEST` raised to it: the exponentials stay 0, and sums do not overflow."""
     node = b.node(x)
-    if node.kind != "shift" or isinstance(node.consts[0], Tracer) or not np.isneginf(node.consts[0]).any():
+    if node.kind != "shift" or isinstance(node.consts[0], Tracer):
         return x
-    lowest = float(jnp.finfo(node.dtype).min) / 4
-    return ops.shift(
-        b, Ref(node.inputs[0]), np.maximum(np.asarray(node.consts[0]), np.asarray(lowest, node.dtype))
-    )
+    offset = np.asarray(node.consts[0])
+    if not (offset < _LOWEST).any():
+        return x
+    return ops.shift(b, Ref(node.inputs[0]), np.maximum(offset, np.asarray(_LOWEST, offset.dtype)))
 
 
 def _picked(b: Builder, x: Ref, index: np.ndarray) -> Ref:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import jax
 from jax import lax
 from jax.core import Tracer
-from jax.extend import core, source_info_util
+from jax.extend import core
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph.builder import Builder, Ref
@@ -222,10 +222,10 @@ def _is_library_call(eqn: core.JaxprEqn, inner: core.Jaxpr) -> bool:
 
 def _where(eqn: core.JaxprEqn) -> str:
     """The source line of the user's code behind an equation, libraries skipped."""
-    for file, function, line in _frames(eqn):
-        if not _is_library(file):
-            return f"{file.rsplit('/', 1)[-1]}:{line} ({function})"
-    return source_info_util.summarize(eqn.source_info)
+    frames = _frames(eqn)
+    for file, function, line in [frame for frame in frames if not _is_library(frame[0])] or frames[:1]:
+        return f"{file.rsplit('/', 1)[-1]}:{line} ({function})"
+    return ""
 
 
 def _frames(eqn: core.JaxprEqn) -> list[tuple[str, str, int]]:

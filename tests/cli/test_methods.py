@@ -57,7 +57,7 @@ def test_engines_that_run_on_an_architecture(name):
 
 
 # Moves that other tests meet (tests/graph/test_structural.py), and what the translation replaces by slices.
-UNMET = {"convert_element_type", "cos", "dynamic_slice", "expand_dims", "rev", "sin", "tile"}
+UNMET = {"convert_element_type", "dynamic_slice", "expand_dims", "rev", "tile"}
 
 
 def test_nothing_else_is_without_a_network():

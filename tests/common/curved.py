@@ -105,6 +105,13 @@ def out_of_domain(p, x):
     return head(p, jnp.concatenate([jnp.log(h), 1 / h, jnp.sqrt(h), lax.rsqrt(h)]))
 
 
+def waves(p, x):
+    """Periodic functions, turned around and picked."""
+    h = x @ p["w"] + p["b"]
+    h = jnp.concatenate([jnp.sin(2.0 * h), jnp.flip(jnp.cos(h))])
+    return head(p, lax.dynamic_slice(h, (1,), (6,)))
+
+
 def recurrent(p, x):
     """Steps over two tokens, forwards and backwards."""
 
@@ -158,5 +165,6 @@ CURVED: tuple[Architecture, ...] = (
         "recurrent", (2, 2), {"w": (2, 2), "w_scale": (2,), **head_shapes(4)}, recurrent, relu_only=False
     ),
     Architecture("indexed", (4,), {"w_scale": (3,), "b": (4,), **head_shapes(4)}, indexed),
+    Architecture("waves", (4,), {"w": (4, 4), "b": (4,), **head_shapes(6)}, waves, relu_only=False),
     Architecture("bounded_kernel", (2, 2, 1, 2), _KERNEL, bounded_kernel),
 )

@@ -4,6 +4,7 @@ Each draw is a whole batch of networks and regions under one compiled function. 
 ones, corners, axis tips, and the minimisers of the network's linearisation at the centre.
 """
 
+import os
 from dataclasses import replace
 from functools import cache
 
@@ -22,20 +23,24 @@ from tests.oracles import linear_min, sampling
 
 COUNT, POINTS = 10, 40
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
-# Every architecture once, kinds and precisions taking turns; a few of them with every kind.
+# Every architecture once, kinds and precisions taking turns; a few of them, or with the profile `thorough`
+# all of them, with every kind.
 ALL_KINDS = ("conv_deep", "mixed")
+EVERY_KIND = ALL_KINDS
+if os.environ.get("HYPOTHESIS_PROFILE") == "thorough":
+    EVERY_KIND = tuple(architecture.name for architecture in ARCHITECTURES)
 TABLE = sorted(
     {
         (a.name, i % len(KINDS), ("float32", "float64")[(i // len(KINDS)) % 2])
         for i, a in enumerate(ARCHITECTURES)
     }
-    | {(name, k, "float32") for name in ALL_KINDS for k in range(len(KINDS))}
+    | {(name, k, "float32") for name in EVERY_KIND for k in range(len(KINDS))}
 )
 
 
 def methods_of(name):
     """The methods that are run on an architecture."""
-    return METHODS if name in ALL_KINDS else FEWER
+    return METHODS if name == ALL_KINDS[0] else FEWER
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def rigorous(method: Plain) -> Rigorous:
     linear maps, piecewise-linear activations, sigmoid, tanh, exp, elu, 1/x, roots, powers, products
     and maxima nothing else is assumed; arctan, erf, log, log1p and softplus take numpy's functions to
     err by at most 16 units in the last place.
+    The graph is what jaxcert reads (`explain` shows it): smooth activations are recognised with constants
+    within 4 units in the last place of theirs, and normalisers are rewritten with a rounded 1/n.
     Constants that the function computes from its parameters (a batch norm's factor) enter as rounded
     then; dividing by a constant counts as exact division. What rounding does to the network's own
     logits when it runs is not part of the claim: a margin near 0 may come out with the other sign.
