@@ -23,23 +23,30 @@ Run = Callable[[Any, list[Any]], list[Any]]
 
 def scan(b: Builder, eqn: Any, args: list[Any], run: Run) -> list[Any] | None:
     """Every step in turn; the values of the steps are stacked."""
-    p = eqn.params
-    consts, carry, xs = _parts(args, p["num_consts"], p["num_carry"])
+    p, body = eqn.params, eqn.params["jaxpr"].jaxpr
+    # A step sees rows of xs and gives rows of outputs; constants and carry keep their rank.
+    rows_in, rows_out = _ranks_differ(eqn.invars, body.invars), _ranks_differ(eqn.outvars, body.outvars)
+    size = len(eqn.outvars) - rows_out
+    consts, carry, xs = _parts(args, len(args) - size - rows_in, size)
     if any(isinstance(x, Ref) and not is_float(b.node(x).dtype) for x in (*carry, *xs)):
         return None
     rows = []
     order = range(p["length"])
     for i in reversed(order) if p["reverse"] else order:
         values = run(p["jaxpr"], [*consts, *carry, *(_row(b, x, i) for x in xs)])
-        carry = values[: p["num_carry"]]
-        rows.append(values[p["num_carry"] :])
+        carry = values[:size]
+        rows.append(values[size:])
     if p["reverse"]:
         rows.reverse()
-    dtypes = [var.aval.dtype for var in eqn.outvars[p["num_carry"] :]]
+    dtypes = [var.aval.dtype for var in eqn.outvars[size:]]
     if not rows:
         return None if dtypes else carry
     stacked = [stack(b, column, dtype) for column, dtype in zip(zip(*rows, strict=True), dtypes, strict=True)]
     return None if any(value is None for value in stacked) else [*carry, *stacked]
+
+
+def _ranks_differ(outside: list[Any], inside: list[Any]) -> int:
+    return sum(len(a.aval.shape) != len(b.aval.shape) for a, b in zip(outside, inside, strict=True))
 
 
 def _parts(values: list[Any], first: int, second: int) -> tuple[list[Any], list[Any], list[Any]]:
