@@ -7,6 +7,7 @@ with a reciprocal, and powers what their exponent says.
 from typing import Any
 
 import numpy as np
+from jax.core import Tracer
 
 from jaxcert.graph import builder as ops
 from jaxcert.graph.builder import Builder, Ref
@@ -114,10 +115,8 @@ def _power(b: Builder, x: Ref, exponent: float) -> Ref | None:
 
 
 def _known_array(value: Any) -> np.ndarray | None:
-    try:
-        return np.asarray(value)
-    except Exception:  # a traced value has no numbers
-        return None
+    """The numbers of a constant, None for a traced value."""
+    return None if isinstance(value, Tracer) else np.asarray(value)
 
 
 def exp2(b: Builder, eqn: Any, args: list[Any]) -> Ref | None:

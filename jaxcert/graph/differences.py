@@ -54,8 +54,11 @@ def of_differences(graph: Graph, x: int, axes: tuple[int, ...], finish: Finish) 
     hidden = _hidden(graph.nodes[x], order, (*lead, count))
     shown = None if hidden is None else np.where(hidden, np.argmin(hidden, -1)[..., None], np.arange(count))
 
+    def flatten(b: Builder, x: Ref) -> Ref:
+        return ops.reshape(b, ops.transpose(b, x, order), (*lead, count))
+
     def build(b: Builder, x: Ref) -> Ref:
-        flat = ops.reshape(b, ops.transpose(b, _finite(b, x), order), (*lead, count))
+        flat = flatten(b, x) if hidden is None else _raised(b, x, order, hidden, flatten)
         own = ops.broadcast(b, ops.reshape(b, flat, (*lead, count, 1)), (*lead, count, count - 1))
         difference = ops.total(b, ops.take(b, flat, others, len(lead)), ops.negate(b, own))
         if hidden is not None:
@@ -73,24 +76,29 @@ def of_differences(graph: Graph, x: int, axes: tuple[int, ...], finish: Finish) 
 
 
 def _hidden(node: Node, order: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray | None:
-    """Which entries a constant puts far below the others of their row (a mask), None without a mask."""
+    """Which entries a constant puts far below the others of their row (a mask), None without a mask.
+
+    A row without any other entry hides none: where all its offsets are -inf it has no softmax.
+    """
     if node.kind != "shift" or isinstance(node.consts[0], Tracer):
         return None
-    offset = np.broadcast_to(np.asarray(node.consts[0]), node.shape).transpose(order).reshape(shape)
-    low = np.asarray(offset <= _FAR_BELOW)
+    low = np.asarray(_offset(node, order, shape) <= _FAR_BELOW)
     rows = np.asarray(low.any(-1) & ~low.all(-1))
     return low & rows[..., None] if rows.any() else None
 
 
-def _finite(b: Builder, x: Ref) -> Ref:
-    """x with offsets below `_LOWEST` raised to it: the exponentials stay 0, and sums do not overflow."""
+def _offset(node: Node, order: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    return np.broadcast_to(np.asarray(node.consts[0]), node.shape).transpose(order).reshape(shape)
+
+
+def _raised(
+    b: Builder, x: Ref, order: tuple[int, ...], hidden: np.ndarray, flatten: Callable[[Builder, Ref], Ref]
+) -> Ref:
+    """x, flat, hidden offsets below `_LOWEST` raised to it: exponentials stay 0, sums do not overflow."""
     node = b.node(x)
-    if node.kind != "shift" or isinstance(node.consts[0], Tracer):
-        return x
-    offset = np.asarray(node.consts[0])
-    if not (offset < _LOWEST).any():
-        return x
-    return ops.shift(b, Ref(node.inputs[0]), np.maximum(offset, np.asarray(_LOWEST, offset.dtype)))
+    offset = _offset(node, order, hidden.shape)
+    lifted = np.where(hidden, np.maximum(offset, np.asarray(_LOWEST, offset.dtype)), offset)
+    return ops.shift(b, flatten(b, Ref(node.inputs[0])), lifted)
 
 
 def _picked(b: Builder, x: Ref, index: np.ndarray) -> Ref:

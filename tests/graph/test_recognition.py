@@ -297,3 +297,19 @@ def test_equal_arrays_of_one_expression_are_one_constant():
     again = lambda: np.array([0.1, 0.2, 0.3, 0.4], np.float32)
     fn, x = (lambda x: (jnp.maximum(x, 0) * again() + jnp.minimum(x, 0) * again()) * again()), jnp.ones(4)
     assert np.asarray(trace(fn, x)(x)) == pytest.approx(np.asarray(fn(x)))
+
+
+def test_a_softmax_of_nothing_visible_is_never_certified():
+    """JAX gives NaN where a mask of -inf hides a whole row; a row of equal finite offsets is uniform."""
+    nothing = np.array([[True, False, True], [False, False, False]])
+    x = jax.random.normal(jax.random.key(0), (2, 3))
+    fn = lambda x: jax.nn.softmax(jnp.where(nothing, x, -jnp.inf))
+    assert bool(jnp.isnan(fn(x)[1]).all())
+    assert bool(jnp.isnan(trace(fn, x)(x)[1]).all())
+    for method in (jc.ibp(), jc.crown(), jc.forward()):
+        found = method(fn, jc.linf_ball(x, 0.1))
+        assert not bool(jnp.isfinite(found.lower[1]).any())
+        assert not bool(jnp.isfinite(found.upper[1]).any())
+    steps = np.array([[-1e35, -1e38, 0.0], [-1e35, -1e38, -1e38]], np.float32)
+    uneven = lambda x: jax.nn.softmax(jnp.where(nothing, x, steps))
+    assert np.asarray(trace(uneven, x)(x)) == pytest.approx(np.asarray(uneven(x)), abs=1e-6)
