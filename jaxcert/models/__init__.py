@@ -12,6 +12,7 @@ Every network is a function of one image [H, W, C] or of a batch [B, H, W, C] to
 
 from jaxcert.models.bcp import Net4C3F, Net6C2F, Net8C2F
 from jaxcert.models.cap_resnet import CAPResNet
+from jaxcert.models.cnn7 import CNN7
 from jaxcert.models.digits import CNNDigits
 from jaxcert.models.dm import DMLarge, DMMedium, DMSmall, LargeStar
 from jaxcert.models.initializers import (
@@ -26,10 +27,12 @@ from jaxcert.models.lenet import LeNet
 from jaxcert.models.mlp import MLP, LeakyReLU, arctan, relu, sigmoid, tanh
 from jaxcert.models.network import Classifier, ConvNet
 from jaxcert.models.registry import MODELS, build
+from jaxcert.models.resnet_2b import ResNet2B
 from jaxcert.models.sdp import CNNA, CNNB
 from jaxcert.models.wong_kolter import CNNLarge, CNNSmall
 
 __all__ = [
+    "CNN7",
     "CNNA",
     "CNNB",
     "FAN_IN_UNIFORM",
@@ -56,6 +59,7 @@ __all__ = [
     "Net6C2F",
     "Net8C2F",
     "Normalize",
+    "ResNet2B",
     "arctan",
     "build",
     "flatten",

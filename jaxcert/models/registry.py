@@ -7,12 +7,14 @@ from types import MappingProxyType
 from jaxcert.errors import ConfigError
 from jaxcert.models.bcp import Net4C3F, Net6C2F, Net8C2F
 from jaxcert.models.cap_resnet import CAPResNet
+from jaxcert.models.cnn7 import CNN7
 from jaxcert.models.digits import CNNDigits
 from jaxcert.models.dm import DMLarge, DMMedium, DMSmall, LargeStar
 from jaxcert.models.layers import Statistics
 from jaxcert.models.lenet import LeNet
 from jaxcert.models.mlp import MLP
 from jaxcert.models.network import Classifier
+from jaxcert.models.resnet_2b import ResNet2B
 from jaxcert.models.sdp import CNNA, CNNB
 from jaxcert.models.wong_kolter import CNNLarge, CNNSmall
 
@@ -27,6 +29,7 @@ MODELS: Mapping[str, Callable[..., Classifier]] = MappingProxyType(
         "cnn-digits": CNNDigits,
         "cnn-large": CNNLarge,
         "cnn-small": CNNSmall,
+        "cnn7-bn": CNN7,
         "dm-large": DMLarge,
         "dm-large-pad1": partial(DMLarge, padding=1),
         "dm-large-star": LargeStar,
@@ -47,6 +50,7 @@ MODELS: Mapping[str, Callable[..., Classifier]] = MappingProxyType(
         "mlp-300-300-300": partial(MLP, (300, 300, 300)),
         "mlp-500": partial(MLP, (500,)),
         "mlp-500-500-500": partial(MLP, (500, 500, 500)),
+        "resnet-2b": ResNet2B,
     }
 )
 """Name -> constructor; every constructor takes `num_classes` and the options of `Classifier` by name."""

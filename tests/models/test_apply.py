@@ -154,7 +154,9 @@ def test_equal_options_make_equal_modules():
 
 def test_build_passes_normalisation_on_and_rejects_bad_names_and_classes():
     assert build("lenet", 10, normalize=((0.1,), (0.3,))).normalize == ((0.1,), (0.3,))
-    with pytest.raises(ConfigError, match=r"no network named 'resnet'.*4c3f, 6c2f.*mlp-500-500-500"):
+    with pytest.raises(
+        ConfigError, match=r"no network named 'resnet'.*4c3f, 6c2f.*mlp-500-500-500, resnet-2b"
+    ):
         build("resnet", 10)
     with pytest.raises(ConfigError, match="at least 2 classes, got 1"):
         build("lenet", 1)

@@ -35,6 +35,7 @@ PUBLISHED = [
     ("cnn-a", MNIST, 10, 166_406),
     ("cnn-a", CIFAR, 10, 214_918),
     ("mlp-256-256", MNIST, 10, 269_322),
+    ("resnet-2b", CIFAR, 10, 112_006),
     # theses/1 section 4: the MNIST CNN is CAP's large network
     ("cnn-large", MNIST, 10, 1_974_762),
     # quick enough for the demo
@@ -114,8 +115,16 @@ def test_published_networks_outside_the_registry(model, image_shape, expected):
 
 
 def test_every_name_has_a_size_that_is_tested():
-    tested = {name for name, *_ in PUBLISHED + LAYERS} | {"lenet"}
+    tested = {name for name, *_ in PUBLISHED + LAYERS} | {"lenet", "cnn7-bn"}
     assert tested == set(MODELS)
+
+
+def test_cnn7_is_dm_large_with_batch_norm():
+    variables = shapes(build("cnn7-bn", 10), CIFAR)
+    norms = 2 * (64 + 64 + 3 * 128 + 512)
+    size = lambda tree: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+    assert size(variables["params"]) == 17_190_602 + norms
+    assert size(variables["batch_stats"]) == norms
 
 
 def test_cnn_b_has_the_nodes_and_parameters_of_the_work():
