@@ -1,0 +1,1 @@
+"""The questions by their names; one file each."""
