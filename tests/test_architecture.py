@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A room imports only from lower floors, and never from a room beside it.
 FLOORS = (
     ("errors",),  # below everything: every room raises these
-    ("kernels", "chunking"),
+    ("kernels", "chunking", "devices"),
     ("regions", "relax", "data"),
     ("graph", "models", "sparsity"),
     ("bounds", "attacks"),

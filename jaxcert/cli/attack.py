@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -10,8 +10,10 @@ import numpy as np
 import tyro
 
 from jaxcert.cli.choices import AttackName, NormName, attack_named
+from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.parse import parse
 from jaxcert.cli.runs import first_images, open_run
+from jaxcert.devices import is_first
 from jaxcert.evaluate import Record, ThreatModel, adversarial_images
 from jaxcert.evaluate.figures import adversarial_examples
 from jaxcert.train import NORMS
@@ -50,11 +52,13 @@ class Attack:
     """Folder of the data set's files; None: that of the run, else JAXCERT_DATA."""
     out: Path | None = None
     """Folder of the results; None: RUN/attack."""
+    machines: Machines = field(default_factory=Machines)
 
 
 def main(argv: Sequence[str]) -> None:
     """Attacks, prints the success rate and writes the examples."""
     options = parse(Attack, argv, command="attack")
+    devices = assembled(options.machines)
     run = open_run(options.run, options.data_dir)
     test, out = run.dataset.test, options.out or options.run / "attack"
     eps = run.config.eps if options.eps is None else options.eps
@@ -70,7 +74,10 @@ def main(argv: Sequence[str]) -> None:
         indices=first_images(len(test), options.limit),
         batch_size=options.batch_size,
         progress=name,
+        devices=devices,
     )
+    if not is_first():
+        return
     originals = test.pixels(np.array([record.index for record in records]))
     _save(out / "examples.npz", originals, points, records, seen)
     _draw(out / "examples.png", originals, points, records, seen, f"{name} at eps {eps:g} ({norm})")

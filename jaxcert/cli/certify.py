@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from jaxcert.cli.choices import BoundName, NormName, bounding_methods
+from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.network import DoubleNetwork, of_variables
 from jaxcert.cli.parse import parse
 from jaxcert.cli.runs import OpenedRun, first_images, open_run
@@ -50,6 +51,8 @@ class Certify:
     """Folder of the data set's files; None: that of the run, else JAXCERT_DATA."""
     out: Path | None = None
     """Folder of the certificates; None: RUN/certificates."""
+    mesh: str | None = None
+    """Share every batch of the search out among devices, such as data=8; None: one device."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -89,6 +92,7 @@ def _found(
         batch_size=options.certify_batch_size,
         results=Results(out / "found.jsonl", settings),
         progress=f"{options.method} at {eps:g}",
+        devices=assembled(Machines(options.mesh)),
     )
 
 

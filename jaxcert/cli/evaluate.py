@@ -1,14 +1,16 @@
 """`jaxcert evaluate RUN`: clean, attacked and certified error of a trained network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
 from jaxcert.cli.choices import BoundName, NormName, attack_named, bounding_methods
+from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.parse import parse
 from jaxcert.cli.runs import first_images, open_run
+from jaxcert.devices import is_first
 from jaxcert.evaluate import Protocol, evaluate, text_table, write_reports
 from jaxcert.evaluate.figures import errors_against_eps
 from jaxcert.train import NORMS
@@ -50,16 +52,21 @@ class Evaluate:
     """Folder of the data set's files; None: that of the run, else JAXCERT_DATA."""
     out: Path | None = None
     """Folder of the results; None: RUN/evaluation."""
+    machines: Machines = field(default_factory=Machines)
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates, prints the table and writes the results."""
     options = parse(Evaluate, argv, command="evaluate")
+    devices = assembled(options.machines)
     run = open_run(options.run, options.data_dir)
     out = options.out or options.run / "evaluation"
     subject = run.subject()
     indices = first_images(len(run.dataset.test), options.limit)
-    reports = evaluate(subject, _protocol(options, run.config.eps, run.config.norm), out, indices=indices)
+    protocol = _protocol(options, run.config.eps, run.config.norm)
+    reports = evaluate(subject, protocol, out, indices=indices, devices=devices)
+    if not is_first():
+        return
     write_reports(out / "report.json", reports)
     trained_at = {} if run.config.method == "standard" else {subject.name: run.config.eps}
     title = f"{subject.name}: error on {run.dataset.name}"

@@ -4,10 +4,14 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
+import jax
+
 from jaxcert import __version__
+from jaxcert.devices import processes
 from jaxcert.errors import JaxcertError
 
 # Command -> (module with `main(argv)`, what it is for). Only the module of the chosen one is imported.
@@ -42,6 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: str, arguments: Sequence[str]) -> int:
     try:
+        status = _status(command, arguments)
+    except Exception:
+        if not processes.several():
+            raise
+        traceback.print_exc()
+        status = 1
+    if status and processes.several():
+        processes.leave(status)
+    return status
+
+
+def _status(command: str, arguments: Sequence[str]) -> int:
+    try:
         module = importlib.import_module(COMMANDS[command][0])
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax's notes are of no use to a user.
         with warnings.catch_warnings():
@@ -49,6 +66,13 @@ def _run(command: str, arguments: Sequence[str]) -> int:
             status = module.main(arguments)
     except JaxcertError as error:
         return _mistake(str(error))
+    except jax.errors.JaxRuntimeError as error:
+        if not processes.several():
+            raise
+        return _mistake(
+            f"A device failed, or another process stopped ({str(error).splitlines()[0]}): see the output "
+            "of all processes, then start all of them again to go on."
+        )
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE

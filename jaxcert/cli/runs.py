@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 
 from jaxcert.data import Dataset, load
+from jaxcert.devices import on_all, require_same
 from jaxcert.errors import ConfigError
 from jaxcert.evaluate import Subject, fingerprint
 from jaxcert.train import TrainConfig, load_run
@@ -46,7 +47,7 @@ class OpenedRun:
 
 
 def open_run(folder: Path, data_dir: Path | None) -> OpenedRun:
-    """Loads the run's newest checkpoint and its data set.
+    """Loads the run's newest checkpoint and its data set; several processes must have the same test images.
 
     Raises:
       CheckpointError: there is no run, or it is damaged.  DataError: the data are missing or damaged.
@@ -57,7 +58,8 @@ def open_run(folder: Path, data_dir: Path | None) -> OpenedRun:
     for note in passed_over:  # of use only when a checkpoint was found; else the error says it all
         warnings.warn(note.message, stacklevel=2)
     config = replace(config, data_dir=data_dir or config.data_dir)
-    dataset = load(config.dataset, config.data_dir)
+    dataset = on_all(lambda: load(config.dataset, config.data_dir))
+    require_same("test images", lambda: fingerprint(dataset.test.images, dataset.test.labels))
     return OpenedRun(folder, config, ModelApply(model), variables, dataset)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.parse import parse
+from jaxcert.devices import is_first
 from jaxcert.errors import ConfigError
 from jaxcert.train import PRESETS, TrainConfig, fit
 
@@ -26,6 +28,7 @@ class Train:
     """Start from a JSON file of a configuration, such as the config.json of a run."""
     out: Path | None = None
     """Run folder; None: runs/DATASET-MODEL-METHOD-NORM-EPS-seedSEED."""
+    machines: Machines = field(default_factory=Machines)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -33,9 +36,10 @@ def main(argv: Sequence[str]) -> None:
     start = Train(training=_starting_point(argv))
     options = parse(Train, argv, command="train", default=start)
     out = options.out or default_folder(options.training)
-    fit(options.training, out)
-    print(_last_epoch(out / "metrics.jsonl"))
-    print(f"run: {out}    next: jaxcert evaluate {out}")
+    fit(options.training, out, devices=assembled(options.machines))
+    if is_first():
+        print(_last_epoch(out / "metrics.jsonl"))
+        print(f"run: {out}    next: jaxcert evaluate {out}")
 
 
 def default_folder(config: TrainConfig) -> Path:

@@ -22,14 +22,21 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def training_batches(
-    split: Split, batch_size: int, *, seed: int, epoch: int, start: int = 0
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    rows: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Return an iterator over the batches of one epoch: (pixels float32 [B, H, W, C], labels int32 [B]).
 
     The order depends on (seed, epoch) only, differs from epoch to epoch, and the incomplete last batch
     is dropped, so that every batch has `batch_size` examples. `start` skips that many batches without
     decoding them: a run resumed at step s continues with epoch s // steps_per_epoch and
-    start s % steps_per_epoch exactly as if it had not stopped.
+    start s % steps_per_epoch exactly as if it had not stopped. With `rows` (positions in a batch), only these
+    rows of every batch are decoded and given: what one of several processes holds.
 
     Raises `InvalidInputError` at once (not at the first batch) for a batch size larger than the split
     or a `start` outside 0 .. steps_per_epoch.
@@ -46,12 +53,15 @@ def training_batches(
             f"The first batch must be from 0 to {steps} (the steps of an epoch), got {start}."
         )
     order = permutation(len(split), seed=seed, epoch=epoch)[: steps * batch_size]
-    return _gather(split, order[start * batch_size :], batch_size)
+    return _gather(split, order[start * batch_size :], batch_size, rows)
 
 
-def _gather(split: Split, order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _gather(
+    split: Split, order: np.ndarray, batch_size: int, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
+        chosen = chosen if rows is None else chosen[rows]
         yield split.pixels(chosen), split.labels[chosen]
 
 

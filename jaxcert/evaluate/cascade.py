@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jaxcert.devices import ONE_DEVICE, Devices
 from jaxcert.errors import InvalidInputError
 from jaxcert.evaluate.measures import Apply, certified
 from jaxcert.evaluate.results import Record, Results
@@ -22,6 +23,7 @@ def cascade(
     batch_size: int = 8,
     results: Callable[[str], Results] | None = None,
     progress: str = "",
+    devices: Devices = ONE_DEVICE,
 ) -> dict[str, list[Record]]:
     """Certified records after each of `methods`, in their order (sound: each record was certified by one).
 
@@ -38,6 +40,7 @@ def cascade(
       batch_size: images per compiled batch.
       results: the results file of a method, by its name.
       progress: put before the name of each method on its progress bar.
+      devices: those that share every batch.
 
     Raises:
       InvalidInputError: no method is given.  Others: see `measures.certified`.
@@ -58,6 +61,7 @@ def cascade(
             batch_size=batch_size,
             results=results(name) if results else None,
             progress=f"{progress}{name}",
+            devices=devices,
         )
         so_far = new if so_far is None else _improved(so_far, new)
         stages[name] = so_far

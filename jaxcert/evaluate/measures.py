@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcert.bounds import is_certified, margins
+from jaxcert.devices import ONE_DEVICE, Devices
 from jaxcert.errors import InvalidInputError
 from jaxcert.evaluate.results import Record, Results, finite
 from jaxcert.evaluate.sweep import Batch, Images, check_labels, sweep
@@ -35,6 +36,7 @@ def clean(
     batch_size: int = 256,
     results: Results | None = None,
     progress: str = "clean",
+    devices: Devices = ONE_DEVICE,
 ) -> list[Record]:
     """Predictions on unperturbed images, one `Record` per image (exact up to rounding).
 
@@ -46,17 +48,27 @@ def clean(
       batch_size: images per compiled batch.
       results: file to write to and to resume from.
       progress: name of the progress bar.
+      devices: those that share every batch; the batch size is of all together.
 
     Raises:
       DataError: a label has no logit.  CheckpointError: `results` belongs to other settings.
     """
 
     def measure(batch: Batch) -> list[Record]:
-        prediction, margin = _predict(apply, variables, batch.pixels, batch.labels)
+        prediction, margin = devices.fetch(_predict(apply, copies, *_placed(batch, devices)))
         return _records(batch, prediction, margin, margin)
 
     _check(apply, variables, images)
-    return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
+    copies = devices.copies(variables)
+    return sweep(
+        measure,
+        images,
+        indices=indices,
+        batch_size=batch_size,
+        results=results,
+        progress=progress,
+        devices=devices,
+    )
 
 
 def attacked(
@@ -71,6 +83,7 @@ def attacked(
     batch_size: int = 256,
     results: Results | None = None,
     progress: str = "attacked",
+    devices: Devices = ONE_DEVICE,
 ) -> list[Record]:
     """Predictions on the worst points that `attack` finds: a lower bound of the robust error.
 
@@ -85,11 +98,20 @@ def attacked(
     """
 
     def measure(batch: Batch) -> list[Record]:
-        return _attack_batch(apply, variables, threat, attack, batch, key)[0]
+        return _attack_batch(apply, copies, threat, attack, batch, key, devices)[0]
 
     _check(apply, variables, images)
+    copies = devices.copies(variables)
     check_eps(threat.eps)
-    return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
+    return sweep(
+        measure,
+        images,
+        indices=indices,
+        batch_size=batch_size,
+        results=results,
+        progress=progress,
+        devices=devices,
+    )
 
 
 def certified(
@@ -103,6 +125,7 @@ def certified(
     batch_size: int = 8,
     results: Results | None = None,
     progress: str = "certified",
+    devices: Devices = ONE_DEVICE,
 ) -> list[Record]:
     """Which images `method` certifies at `threat`: an upper bound of the robust error (sound).
 
@@ -125,18 +148,26 @@ def certified(
     """
 
     def measure(batch: Batch) -> list[Record]:
-        prediction, clean_margin, verdict, margin = _certify(
-            apply, variables, method, threat, batch.pixels, batch.labels
+        prediction, clean_margin, verdict, margin = devices.fetch(
+            _certify(apply, copies, method, threat, *_placed(batch, devices))
         )
         records = _records(batch, prediction, clean_margin, margin)
         return [
-            replace(record, certified=bool(proved))
-            for record, proved in zip(records, np.asarray(verdict), strict=True)
+            replace(record, certified=bool(proved)) for record, proved in zip(records, verdict, strict=True)
         ]
 
     _check(apply, variables, images)
+    copies = devices.copies(variables)
     check_eps(threat.eps)
-    return sweep(measure, images, indices=indices, batch_size=batch_size, results=results, progress=progress)
+    return sweep(
+        measure,
+        images,
+        indices=indices,
+        batch_size=batch_size,
+        results=results,
+        progress=progress,
+        devices=devices,
+    )
 
 
 def adversarial_images(
@@ -150,6 +181,7 @@ def adversarial_images(
     indices: Sequence[int] | None = None,
     batch_size: int = 256,
     progress: str = "attacked",
+    devices: Devices = ONE_DEVICE,
 ) -> tuple[list[Record], np.ndarray, np.ndarray]:
     """The records of `attacked`, the points found `[N, H, W, C]`, and the classes seen there `[N]`.
 
@@ -158,14 +190,17 @@ def adversarial_images(
     points, classes = [], []
 
     def measure(batch: Batch) -> list[Record]:
-        records, found, seen = _attack_batch(apply, variables, threat, attack, batch, key)
+        records, found, seen = _attack_batch(apply, copies, threat, attack, batch, key, devices)
         points.append(found[: batch.count])
         classes.append(seen[: batch.count])
         return records
 
     _check(apply, variables, images)
+    copies = devices.copies(variables)
     check_eps(threat.eps)
-    records = sweep(measure, images, indices=indices, batch_size=batch_size, progress=progress)
+    records = sweep(
+        measure, images, indices=indices, batch_size=batch_size, progress=progress, devices=devices
+    )
     return records, np.concatenate(points), np.concatenate(classes)
 
 
@@ -176,11 +211,22 @@ def check_eps(eps: Any) -> None:
         raise InvalidInputError(f"eps must be a finite number >= 0 in input units, got {eps}.")
 
 
+def _placed(batch: Batch, devices: Devices) -> tuple[Any, Any]:
+    return batch.pixels, devices.spread(batch.labels)
+
+
 def _attack_batch(
-    apply: Apply, variables: Any, threat: ThreatModel, attack: Any, batch: Batch, key: jax.Array
+    apply: Apply,
+    variables: Any,
+    threat: ThreatModel,
+    attack: Any,
+    batch: Batch,
+    key: jax.Array,
+    devices: Devices,
 ) -> tuple[list[Record], np.ndarray, np.ndarray]:
-    points, inside, before, clean_margin, after, margin = map(
-        np.asarray, _attack(apply, variables, attack, threat, batch.pixels, batch.labels, batch.indices, key)
+    placed = (*_placed(batch, devices), devices.spread(batch.indices), devices.copies(key))
+    points, inside, before, clean_margin, after, margin = devices.fetch(
+        _attack(apply, variables, attack, threat, *placed)
     )
     _check_inside(batch, inside)
     survived = (after == batch.labels) & np.isfinite(margin)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcert.devices import ONE_DEVICE, Devices
 from jaxcert.errors import ConfigError
 from jaxcert.evaluate.cascade import cascade
 from jaxcert.evaluate.measures import Apply, attacked, certified, check_eps, clean
@@ -63,11 +64,17 @@ class Subject:
 
 
 def evaluate(
-    subject: Subject, protocol: Protocol, folder: Path, *, indices: Sequence[int] | None = None
+    subject: Subject,
+    protocol: Protocol,
+    folder: Path,
+    *,
+    indices: Sequence[int] | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> list[Report]:
     """Reports in the order of `protocol.eps`; per-image results are JSON lines in `folder`.
 
-    Killed and called again, it goes on from the last batch written.
+    Killed and called again, it goes on from the last batch written. `devices` share every batch; results do
+    not depend on them, so an evaluation may go on with others. Of several processes the first one writes.
 
     Raises:
       ConfigError: no eps is given.  InconsistentReportError: results contradict each other.
@@ -85,8 +92,9 @@ def evaluate(
         batch_size=protocol.batch_size,
         results=Results(folder / "clean.jsonl", dict(subject.identity)),
         progress=f"{subject.name}: clean",
+        devices=devices,
     )
-    return [_at_eps(subject, protocol, folder, before, eps, indices) for eps in protocol.eps]
+    return [_at_eps(subject, protocol, folder, before, eps, indices, devices) for eps in protocol.eps]
 
 
 def fingerprint(*trees: Any) -> str:
@@ -106,6 +114,7 @@ def _at_eps(
     before: Sequence[Record],
     eps: float,
     indices: Sequence[int] | None,
+    devices: Devices,
 ) -> Report:
     threat = ThreatModel(eps, protocol.norm)
     where = {**subject.identity, "eps": eps, "norm": f"{protocol.norm:g}"}
@@ -123,6 +132,7 @@ def _at_eps(
             batch_size=protocol.batch_size,
             results=Results(folder / f"attacked-{_ball(where)}.jsonl", described),
             progress=f"{subject.name}: {protocol.attack_name} at {eps:g}",
+            devices=devices,
         )
     return make_report(
         subject.name,
@@ -130,7 +140,7 @@ def _at_eps(
         norm=protocol.norm,
         clean=before,
         attacked=under_attack,
-        certified=_certified_at(subject, protocol, folder, threat, where, indices),
+        certified=_certified_at(subject, protocol, folder, threat, where, indices, devices),
         settings={
             **where,
             "attack": protocol.attack_name,
@@ -147,6 +157,7 @@ def _certified_at(
     threat: ThreatModel,
     where: Mapping[str, Any],
     indices: Sequence[int] | None,
+    devices: Devices,
 ) -> dict[str, list[Record]]:
     kind = "cascade" if protocol.cascaded else "certified"
     eps = where["eps"]
@@ -168,6 +179,7 @@ def _certified_at(
             batch_size=protocol.certify_batch_size,
             results=results,
             progress=f"{subject.name}: certified at {eps:g} by ",
+            devices=devices,
         )
     return {
         name: certified(
@@ -180,6 +192,7 @@ def _certified_at(
             batch_size=protocol.certify_batch_size,
             results=results(name),
             progress=f"{subject.name}: certified at {eps:g} by {name}",
+            devices=devices,
         )
         for name, method in protocol.methods.items()
     }

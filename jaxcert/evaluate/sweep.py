@@ -1,7 +1,8 @@
 """The one loop over a whole set: batches of one size, progress, results as they come.
 
 Every batch has the same shape: the remainder batch is filled up with black images, whose results
-are thrown away, so that a measure compiles once.
+are thrown away, so that a measure compiles once. On a mesh the batch is shared out among its devices,
+and each process decodes the images of its own devices only.
 """
 
 import time
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxcert.data import pad_batch
+from jaxcert.devices import ONE_DEVICE, Devices, is_first, on_first
 from jaxcert.errors import DataError, InvalidInputError
 from jaxcert.evaluate.results import Record, Results
 
@@ -32,10 +34,13 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one compiled shape, of which the first `count` are real."""
+    """Images of one compiled shape, of which the first `count` are real.
+
+    `pixels` are placed on the devices (numpy without a mesh); `indices` and `labels` are of the whole batch.
+    """
 
     indices: np.ndarray
-    pixels: np.ndarray
+    pixels: Any
     labels: np.ndarray
     count: int
 
@@ -43,20 +48,25 @@ class Batch:
 BatchMeasure = Callable[[Batch], Sequence[Record]]
 
 
-def padded_batches(images: Images, indices: Sequence[int], batch_size: int) -> Iterator[Batch]:
-    """Splits `indices` into batches of exactly `batch_size` images.
+def padded_batches(
+    images: Images, indices: Sequence[int], batch_size: int, devices: Devices = ONE_DEVICE
+) -> Iterator[Batch]:
+    """Splits `indices` into batches of exactly `batch_size` images, rounded up to a multiple of the devices.
 
     Raises:
       InvalidInputError: `batch_size` is not positive.
     """
     if batch_size < 1:
         raise InvalidInputError(f"The batch size must be at least 1, got {batch_size}.")
-    labels = np.asarray(images.labels)
-    for start in range(0, len(indices), batch_size):
-        real = np.asarray(indices[start : start + batch_size], dtype=np.int32)
-        filled = np.pad(real, (0, batch_size - len(real)))
-        x, y, _ = pad_batch(np.asarray(images.pixels(real)), labels[real].astype(np.int32), batch_size)
-        yield Batch(filled, x, y, len(real))
+    labels, size = np.asarray(images.labels), devices.rounded_up(batch_size)
+    held = devices.rows(size)
+    for start in range(0, len(indices), size):
+        real = np.asarray(indices[start : start + size], dtype=np.int32)
+        mine = real[held[held < len(real)]]  # the added rows are the last ones of any process's part too
+        x, _, _ = pad_batch(np.asarray(images.pixels(mine)), labels[mine], len(held))
+        missing = (0, size - len(real))
+        y = np.pad(labels[real].astype(np.int32), missing)
+        yield Batch(np.pad(real, missing), devices.batch(x, size), y, len(real))
 
 
 def sweep(
@@ -67,24 +77,32 @@ def sweep(
     batch_size: int = 256,
     results: Results | None = None,
     progress: str = "images",
+    devices: Devices = ONE_DEVICE,
 ) -> list[Record]:
     """Records of the images at `indices` (all by default), in that order.
 
     With `results`, images that the file already holds are not measured again, and each batch is
-    written as soon as it is done. Progress goes to stderr under the name `progress`.
+    written as soon as it is done. Progress goes to stderr under the name `progress`. `devices` share
+    every batch; with several processes the first one alone reads and writes the file.
     """
     wanted = list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
-    done = {record.index: record for record in (results.resume() if results else [])}
+    done = {record.index: record for record in (on_first(results.resume) if results else [])}
     todo = [index for index in wanted if index not in done]
+    first = is_first()
     with tqdm(
-        total=len(wanted), initial=len(wanted) - len(todo), desc=progress, unit="image", leave=False
+        total=len(wanted),
+        initial=len(wanted) - len(todo),
+        desc=progress,
+        unit="image",
+        leave=False,
+        disable=not first,
     ) as bar:
-        for batch in padded_batches(images, todo, min(batch_size, max(len(wanted), 1))):
+        for batch in padded_batches(images, todo, min(batch_size, max(len(wanted), 1)), devices):
             start = time.perf_counter()
             measured = measure(batch)[: batch.count]
             share = (time.perf_counter() - start) / batch.count
             records = [replace(record, seconds=round(share, 9)) for record in measured]
-            if results:
+            if results and first:
                 results.append(records)
             done.update({record.index: record for record in records})
             bar.update(batch.count)

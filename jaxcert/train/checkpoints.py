@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -44,19 +45,23 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, read_only: bool) -> None:
         self._folder = folder
+        if not read_only:
+            folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT,
             enable_async_checkpointing=False,
             cleanup_tmp_directories=not read_only,
-            create=not read_only,
+            create=False,
             read_only=read_only,
+            multiprocessing_options=_alone(),
         )
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def save(self, position: Position) -> None:
         """Write one checkpoint; when this returns, it is complete on disk."""
         step = int(position.state.step)
-        self._manager.save(step, args=ocp.args.StandardSave(_content(position)))
+        # Numpy arrays: what is stored does not know on which devices or how many it was.
+        self._manager.save(step, args=ocp.args.StandardSave(content_of(position)))
         self._manager.wait_until_finished()
         folder = self._folder / str(step)
         write_atomically(folder / MANIFEST, json.dumps(_digests(folder), indent=2) + "\n")
@@ -97,21 +102,34 @@ class Checkpoints:
     def _read(self, step: int, like: Position) -> Position | None:
         if not _is_whole(self._folder / str(step)):
             return None
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _content(like))
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, content_of(like))
         try:
-            return _position(self._manager.restore(step, args=ocp.args.StandardRestore(abstract)))
+            return position_of(self._manager.restore(step, args=ocp.args.StandardRestore(abstract)))
         except Exception:  # Orbax raises many types where the structure is another; all mean the same here.
             return None
 
 
-def _content(position: Position) -> dict[str, Any]:
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax does not wait for other processes: the state is the same in all, and one reads and writes it."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    mine = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=f"jaxcert-{mine}"
+    )
+
+
+def content_of(position: Position) -> dict[str, Any]:
+    """The position as numpy arrays by name, to be stored or sent; `position_of` reads it back."""
     state = {field.name: getattr(position.state, field.name) for field in fields(TrainState)}
-    return {**state, "key": jax.random.key_data(position.state.key), "totals": position.totals}
+    state["key"] = jax.random.key_data(position.state.key)
+    return {**jax.device_get(state), "totals": position.totals}
 
 
-def _position(content: Mapping[str, Any]) -> Position:
-    state = {field.name: content[field.name] for field in fields(TrainState)}
-    state["key"] = jax.random.wrap_key_data(content["key"])
+def position_of(content: Mapping[str, Any]) -> Position:
+    """The position that `content_of` took apart, its state on JAX's default device."""
+    state = {field.name: jax.tree.map(jnp.asarray, content[field.name]) for field in fields(TrainState)}
+    state["key"] = jax.random.wrap_key_data(state["key"])
     return Position(TrainState(**state), np.asarray(content["totals"]))
 
 

@@ -15,11 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxcert.data import Dataset, training_batches
+from jaxcert.devices import ONE_DEVICE, Devices, is_first, on_all, require_same
 from jaxcert.errors import JaxcertError
-from jaxcert.train.checkpoints import Checkpoints, Position
+from jaxcert.train.checkpoints import Position
 from jaxcert.train.config import TrainConfig
 from jaxcert.train.objectives import cheapest
-from jaxcert.train.run_files import CHECKPOINTS, DataRecord, append_metrics, claim, locked, resume_metrics
+from jaxcert.train.run_files import DataRecord
+from jaxcert.train.run_folder import RunFolder, opened
 from jaxcert.train.runs import Plan, plan, training_data
 from jaxcert.train.state import TrainState
 from jaxcert.train.step import AVERAGED, LEVELS, Metrics, Step, make_step
@@ -64,6 +66,7 @@ def fit(
     log_steps: int = 0,
     checkpoint_seconds: float = 60.0,
     progress: bool = True,
+    devices: Devices = ONE_DEVICE,
 ) -> TrainState:
     """Train the network of `config` and return its final state.
 
@@ -81,44 +84,36 @@ def fit(
       checkpoint_seconds: save after a step when so long has passed since the last save; 0 saves after
         every step. The last step is always saved.
       progress: show a progress bar on standard error.
+      devices: those that share every batch (`devices.open_mesh`); parameters are copied to each. They are
+        no part of the run: it may go on with others, up to the order of floating-point sums. With several
+        processes all call `fit`; each decodes its part of every batch, the first alone touches `run_dir`.
 
     Raises:
-      ConfigError, DataError: bad configuration, missing or damaged data.
+      ConfigError, DataError: bad configuration, missing or damaged data, a batch size that the devices
+        cannot share evenly.
       CheckpointError: `run_dir` belongs to another configuration, other data, or another process, or
         all its checkpoints are damaged.
       DivergedError: loss or gradient is NaN or infinite; the last good checkpoint stays.
     """
     run_dir = Path(run_dir)
-    dataset = training_data(config)
+    devices.require_divides(config.batch_size)
+    dataset = on_all(lambda: training_data(config))
     record = DataRecord.of(dataset)
-    with locked(run_dir):
-        claim(run_dir, config, record)
-        planned = plan(config, record)
-        checkpoints = Checkpoints(run_dir / CHECKPOINTS, read_only=False)
-        try:
-            position = _resume(run_dir, checkpoints, planned)
-            driver = _Driver(
-                config,
-                run_dir,
-                dataset,
-                planned,
-                checkpoints,
-                evaluate,
-                evaluate_epochs,
-                log_steps,
-                checkpoint_seconds,
-            )
-            return driver.run(position, progress)
-        finally:
-            checkpoints.close()
-
-
-def _resume(run_dir: Path, checkpoints: Checkpoints, planned: Plan) -> Position:
-    position = checkpoints.latest(planned.start()) or planned.start()
-    step = int(position.state.step)
-    checkpoints.drop_after(step)
-    resume_metrics(run_dir, step)
-    return position
+    require_same("options or training images", lambda: (replace(config, data_dir=None), record))
+    planned = plan(config, record)
+    with opened(run_dir, config, record, planned.start()) as (folder, position):
+        driver = _Driver(
+            config,
+            dataset,
+            planned,
+            folder,
+            devices,
+            evaluate,
+            evaluate_epochs,
+            log_steps,
+            checkpoint_seconds,
+        )
+        return driver.run(position, progress and is_first())
 
 
 class _Tally:
@@ -143,19 +138,19 @@ class _Tally:
 @dataclass(frozen=True)
 class _Driver:
     config: TrainConfig
-    run_dir: Path
     dataset: Dataset
     plan: Plan
-    checkpoints: Checkpoints
+    folder: RunFolder
+    devices: Devices
     evaluate: Evaluate | None
     evaluate_epochs: int
     log_steps: int
     checkpoint_seconds: float
 
     def run(self, position: Position, progress: bool) -> TrainState:
-        state, step, total = position.state, int(position.state.step), self._total()
+        state, step, total = self.devices.copies(position.state), int(position.state.step), self._total()
         tally, began = _Tally(position.totals), time.monotonic()
-        compiled, saved = _compiled_steps(self.plan, _levels(self.plan, total)), began
+        compiled, saved = _compiled_steps(self.plan, _levels(self.plan, total), self.devices), began
         with tqdm(
             total=total, initial=step, desc=self.config.method, unit="step", disable=not progress
         ) as bar:
@@ -172,12 +167,12 @@ class _Driver:
                 )
                 bar.update()
                 if logs:
-                    append_metrics(self.run_dir, {"kind": "step", "step": step, **tally.last})
+                    self.folder.append({"kind": "step", "step": step, **tally.last})
                 if ends:
                     self._finish_epoch(state, tally, step, time.monotonic() - began)
                     tally, began = _Tally(np.zeros_like(tally.totals), tally.last), time.monotonic()
                 if saves:
-                    self.checkpoints.save(Position(state, tally.totals))
+                    self.folder.save(Position(state, tally.totals))
                     saved = time.monotonic()
         return state
 
@@ -190,12 +185,16 @@ class _Driver:
             step, values = tally.take()
             self._require_finite(values, step)
 
-    def _batches(self, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, step: int) -> Iterator[tuple[Any, Any]]:
+        """The batches of the run from `step` on, on the devices; this process decodes its part of each."""
         epoch, start = divmod(step, self.plan.steps_per_epoch)
+        size, seed = self.config.batch_size, self.config.seed
+        rows = None if self.devices.mesh is None else self.devices.rows(size)
         for current in range(epoch, self.config.epochs):
-            yield from training_batches(
-                self.dataset.train, self.config.batch_size, seed=self.config.seed, epoch=current, start=start
-            )
+            for images, labels in training_batches(
+                self.dataset.train, size, seed=seed, epoch=current, start=start, rows=rows
+            ):
+                yield self.devices.batch(images, size), self.devices.batch(labels, size)
             start = 0
 
     def _finish_epoch(self, state: TrainState, tally: "_Tally", step: int, seconds: float) -> None:
@@ -210,14 +209,15 @@ class _Driver:
             results = {name: float(value) for name, value in self.evaluate(end).items()}
             # JSON has no NaN; null says that there is no number.
             line["evaluation"] = {n: value if math.isfinite(value) else None for n, value in results.items()}
-        append_metrics(self.run_dir, line)
+        self.folder.append(line)
 
     def _require_finite(self, values: dict[str, float], step: int) -> None:
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(values[name]):
                 raise DivergedError(
                     f"Training diverged: the {name.replace('_', ' ')} is {values[name]} at step {step} in "
-                    f"{self.run_dir}: lower the learning rate, clip gradients, or ramp eps up more slowly."
+                    f"{self.folder.path}: lower the learning rate, clip gradients, or ramp eps up more "
+                    "slowly."
                 )
 
 
@@ -227,7 +227,9 @@ def _levels(planned: Plan, total: int) -> np.ndarray:
     return np.stack([np.asarray(levels.eps), np.asarray(levels.beta)], axis=1)
 
 
-def _compiled_steps(planned: Plan, levels: np.ndarray) -> Callable[[int], Step]:
+def _compiled_steps(
+    planned: Plan, levels: np.ndarray, devices: Devices = ONE_DEVICE
+) -> Callable[[int], Step]:
     """`step number -> compiled step`: one program per cheapest objective, at most three in a run.
 
     Where an objective would serve only a few steps, the recipe's own, of equal value, is cheaper
@@ -244,7 +246,7 @@ def _compiled_steps(planned: Plan, levels: np.ndarray) -> Callable[[int], Step]:
         if kind not in compiled:
             recipe = replace(planned.recipe, objective=objective)
             step_function = make_step(planned.model, recipe, planned.optimizer, augment=planned.augment)
-            compiled[kind] = jax.jit(step_function, donate_argnums=0)
+            compiled[kind] = devices.compile_step(step_function)
         return compiled[kind]
 
     return at

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from jaxcert.data import Dataset, Split, load, random_crop, random_flip
+from jaxcert.devices import on_first
 from jaxcert.errors import CheckpointError, ConfigError
 from jaxcert.models import build
 from jaxcert.train.checkpoints import Checkpoints, Position
@@ -100,6 +101,8 @@ def plan(config: TrainConfig, record: DataRecord) -> Plan:
 def load_run(run_dir: Path | str) -> tuple[TrainConfig, nn.Module, dict[str, Any]]:
     """The configuration, network and newest variables of a run; needs no data set.
 
+    With several processes all call it: the first one reads, and all get what it read.
+
     Args:
       run_dir: a folder written by `fit`, whether training ended or not.
 
@@ -109,16 +112,21 @@ def load_run(run_dir: Path | str) -> tuple[TrainConfig, nn.Module, dict[str, Any
     Raises:
       CheckpointError: no run, no checkpoint yet, or a damaged one with no whole one before it.
     """
-    run_dir = Path(run_dir)
+    config, record, variables = on_first(lambda: _read_run(Path(run_dir)))
+    return config, build_model(config, record), jax.tree.map(jnp.asarray, variables)
+
+
+def _read_run(run_dir: Path) -> tuple[TrainConfig, DataRecord, dict[str, Any]]:
+    """Configuration, data record and newest variables, as numpy arrays."""
     config, record = read_config(run_dir), read_record(run_dir)
     if not (run_dir / CHECKPOINTS).is_dir():
         raise CheckpointError(f"{run_dir} has no checkpoint yet: train it first.")
-    planned = plan(config, record)
+    start = plan(config, record).start()
     checkpoints = Checkpoints(run_dir / CHECKPOINTS, read_only=True)
     try:
-        position = checkpoints.latest(planned.start())
+        position = checkpoints.latest(start)
     finally:
         checkpoints.close()
     if position is None:
         raise CheckpointError(f"{run_dir} has no checkpoint yet: train it first.")
-    return config, planned.model, position.state.variables
+    return config, record, jax.device_get(position.state.variables)
