@@ -37,7 +37,9 @@ class Run:
     """Results: JSON lines."""
     peers: bool = True
     """Measure the peers that can be imported, too."""
-    seconds: float = 150.0
+    thorough: bool = False
+    """Also what takes long: the largest works, all networks at batch 256 (an hour or two in all)."""
+    seconds: float = 300.0
     """Limit of one measurement, its start and compilation included; beyond it, it is recorded as such."""
     repeats: int = 9
     """Warm runs at least (3 where one takes more than 3 s)."""
@@ -99,7 +101,7 @@ def _run(command: Run) -> None:
         raise ValueError(f"there is no question {', '.join(unknown)}: choose among {', '.join(QUESTIONS)}.")
     plan = Plan(
         command.questions, command.networks, command.batches, command.operations,
-        command.peers, command.seconds, command.repeats, command.platform,
+        command.peers, command.thorough, command.seconds, command.repeats, command.platform,
     )  # fmt: skip
     run(plan, command.out)
     print(f"written: {command.out}; python -m benchmarks table {command.out} shows it")

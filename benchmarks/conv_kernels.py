@@ -12,7 +12,6 @@ disturbs less. For one thread start it under `taskset -c 0`. The lines of one gr
 import argparse
 import json
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,11 +21,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from benchmarks import timer
 from jaxcert import kernels
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 ITERATIONS = 3
-ENOUGH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -127,15 +126,10 @@ def measure(function: Callable, operands, repeats: int) -> tuple[float, float, f
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*operands).compile()
     compile_ms = 1e3 * (time.perf_counter() - start)
-    jax.block_until_ready(compiled(*operands))
-    walls, cpus = [], []
-    while len(walls) < 2 or (len(walls) < repeats and sum(walls) < 1e3 * ENOUGH_SECONDS):
-        wall, cpu = time.perf_counter(), time.process_time()
-        jax.block_until_ready(compiled(*operands))
-        walls.append(1e3 * (time.perf_counter() - wall))
-        cpus.append(1e3 * (time.process_time() - cpu))
-    low, _, high = statistics.quantiles(walls, n=4)
-    return compile_ms, statistics.median(walls), high - low, statistics.median(cpus)
+    call = lambda: jax.block_until_ready(compiled(*operands))
+    call()
+    timing = timer.measure(call, repeats)
+    return compile_ms, timing.wall_ms, timing.wall_spread_ms, timing.cpu_ms
 
 
 def compare(shape: Shape, repeats: int) -> Iterator[tuple[Measurement, Measurement]]:

@@ -24,7 +24,7 @@ POLL_SECONDS = 0.25
 class Limits:
     """Of one task: wall seconds of the whole process, and its resident memory in bytes (None: no limit)."""
 
-    seconds: float = 150.0
+    seconds: float = 300.0
     bytes: int | None = None
 
 

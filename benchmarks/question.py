@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+GOAL, USUAL, THOROUGH = range(3)
+
 
 @dataclass(frozen=True)
 class Task:
     """One measurement: `id` is for the question to understand, usually that of a `Work`.
 
-    `first`: the tasks of the goals, which a run does before all others.
+    `tier`: `GOAL` comes first in a run, then `USUAL`; `THOROUGH` only where it is asked for.
     `cores`: how many cores the process may use. `seconds`: its own limit instead of the run's.
     """
 
     question: str
     contender: str
     id: str
-    first: bool = False
+    tier: int = USUAL
     cores: int = 1
     seconds: float | None = None
 

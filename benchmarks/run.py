@@ -8,7 +8,7 @@ from benchmarks import isolation, results
 from benchmarks.catalog import QUESTIONS, question
 from benchmarks.contenders import JAXCERT, MODULES
 from benchmarks.flops import needed
-from benchmarks.question import Row, Selection, Task
+from benchmarks.question import THOROUGH, USUAL, Row, Selection, Task
 from benchmarks.table import timed
 from benchmarks.work import OPERATIONS, parse
 
@@ -26,7 +26,8 @@ class Plan:
     batches: tuple[int, ...] | None = None
     operations: tuple[str, ...] | None = None
     peers: bool = True
-    seconds: float = 150.0
+    thorough: bool = False
+    seconds: float = 300.0
     repeats: int = 9
     platform: str = "cpu"
 
@@ -63,7 +64,8 @@ def planned(plan: Plan, contenders: Sequence[str]) -> list[Task]:
     """The tasks in the order in which they are done: those of the goals first."""
     selection = Selection(tuple(contenders), plan.networks, plan.batches, plan.operations)
     tasks = [task for name in plan.questions for task in question(name).tasks(selection)]
-    return sorted(tasks, key=lambda task: not task.first)
+    highest = THOROUGH if plan.thorough else USUAL
+    return sorted((task for task in tasks if task.tier <= highest), key=lambda task: task.tier)
 
 
 def _done(task: Task, plan: Plan) -> Row:

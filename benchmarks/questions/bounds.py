@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from benchmarks.goals import GOALS
 from benchmarks.networks import NETWORKS
 from benchmarks.question import Row, Selection, Task
 from benchmarks.questions import works
@@ -19,7 +18,7 @@ ones: a peer that bounds unstable neurons only is then at its best."""
 class Bounds:
     name = "bounds"
     title = "Lower bounds of all margins, and gradients of the worst-case loss"
-    minutes = 20.0
+    minutes = 15.0
 
     def tasks(self, selection: Selection) -> list[Task]:
         every = [Work(*key) for key in self._keys() if selection.takes(*key)]
@@ -28,7 +27,7 @@ class Bounds:
             for net in ("mlp", "wk-small")
             if selection.takes("crown", net, 64)
         ]
-        return works.tasks(self.name, [*every, *stable], selection, first=tuple(GOALS))
+        return works.tasks(self.name, [*every, *stable], selection, works.fits)
 
     def _keys(self) -> list[tuple[str, str, int]]:
         fast = [(op, net, batch) for batch in (64, 256) for net in NETWORKS for op in FAST]

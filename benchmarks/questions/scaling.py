@@ -1,11 +1,14 @@
 """How cost grows with depth, width, number of classes and batch: where is a wall, and whose comes first?
 
-Four sweeps, each of one quantity, the others at `mlp-4x256-10` or `conv-4x16-10` and batch 32.
+Sweeps of one quantity each, the others at `mlp-4x256-10` or `conv-4x16-10` and batch 32.
 """
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.question import Row, Selection, Task
+from benchmarks.contenders import JAXCERT
+from benchmarks.flops import needed
+from benchmarks.goals import LIRPA, TORCH
+from benchmarks.question import THOROUGH, USUAL, Row, Selection, Task
 from benchmarks.questions import works
 from benchmarks.table import works_table
 from benchmarks.work import Work
@@ -13,13 +16,12 @@ from benchmarks.work import Work
 OPERATIONS = ("ibp", "crown-ibp", "crown", "pgd")
 BATCH = 32
 SWEEPS = {
-    "depth of an MLP (layers)": [(f"mlp-{depth}x256-10", depth, BATCH) for depth in (2, 4, 6, 10)],
-    "depth of a CNN (layers)": [(f"conv-{depth}x16-10", depth, BATCH) for depth in (2, 3, 4, 6)],
-    "width (units)": [(f"mlp-4x{width}-10", width, BATCH) for width in (64, 256, 1024)],
-    "channels": [(f"conv-4x{width}-10", width, BATCH) for width in (8, 16, 32, 64)],
-    "classes": [(f"mlp-4x256-{classes}", classes, BATCH) for classes in (10, 50, 200)],
-    "batch": [("mlp-4x256-10", batch, batch) for batch in (1, 8, 64, 512)],
-    "batch (CNN)": [("conv-4x16-10", batch, batch) for batch in (1, 8, 64, 512)],
+    "depth of an MLP (layers)": [(f"mlp-{depth}x256-10", depth, BATCH) for depth in (2, 4, 10)],
+    "depth of a CNN (layers)": [(f"conv-{depth}x16-10", depth, BATCH) for depth in (2, 4, 6)],
+    "width of an MLP (units)": [(f"mlp-4x{width}-10", width, BATCH) for width in (64, 256, 1024)],
+    "classes (MLP)": [(f"mlp-4x256-{classes}", classes, BATCH) for classes in (10, 50, 200)],
+    "batch (MLP)": [("mlp-4x256-10", batch, batch) for batch in (1, BATCH, 512)],
+    "batch (CNN)": [("conv-4x16-10", batch, batch) for batch in (1, BATCH, 512)],
 }
 """Name -> (network, the quantity, batch)."""
 
@@ -27,18 +29,15 @@ SWEEPS = {
 class Scaling:
     name = "scaling"
     title = "Cost against depth, width, classes and batch"
-    minutes = 12.0
+    minutes = 10.0
 
     def tasks(self, selection: Selection) -> list[Task]:
         chosen = dict.fromkeys(work for _, _, work in self.points() if selection.takes(*_key(work)))
-        mine = [
-            name for name in selection.contenders if name in (works.JAXCERT, "auto_LiRPA", "torch", "foolbox")
-        ]
         return [
-            Task(self.name, contender, work.id)
+            Task(self.name, contender, work.id, tier=USUAL if needed(work) < works.USUAL_FLOPS else THOROUGH)
             for work in chosen
-            for contender in mine
-            if contender == works.JAXCERT or contender == ("torch" if work.base == "pgd" else "auto_LiRPA")
+            for contender in (JAXCERT, TORCH if work.base == "pgd" else LIRPA)
+            if contender in selection.contenders
         ]
 
     def points(self) -> Iterator[tuple[str, int, Work]]:

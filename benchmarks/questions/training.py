@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from benchmarks.goals import GOALS
 from benchmarks.networks import NETWORKS
 from benchmarks.question import Row, Selection, Task
 from benchmarks.questions import works
@@ -18,7 +17,7 @@ class Training:
     def tasks(self, selection: Selection) -> list[Task]:
         keys = [(op, net, batch) for batch in (64, 256) for net in NETWORKS for op in TRAINING]
         chosen = [Work(*key) for key in keys if selection.takes(*key)]
-        return works.tasks(self.name, chosen, selection, first=tuple(GOALS))
+        return works.tasks(self.name, chosen, selection, works.fits)
 
     def measure(self, task: Task, repeats: int) -> Row:
         return works.measure(task, repeats)

@@ -1,26 +1,37 @@
 """How a `Work` is measured: what the questions on bounds, training, attacks and scaling have in common."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from benchmarks import images, memory, networks, timer
 from benchmarks.contender import Prepared
-from benchmarks.contenders import JAXCERT, load
-from benchmarks.question import Row, Selection, Task
+from benchmarks.contenders import load
+from benchmarks.flops import needed
+from benchmarks.goals import GOALS
+from benchmarks.question import GOAL, THOROUGH, USUAL, Row, Selection, Task
 from benchmarks.sketch import sketch
 from benchmarks.work import Work, parse
 
+USUAL_FLOPS = 3e11
+
 
 def tasks(
-    question: str, works: Iterable[Work], selection: Selection, first: Sequence[str] = ()
+    question: str, works: Iterable[Work], selection: Selection, usual: Callable[[Work], bool]
 ) -> list[Task]:
-    """Every work by every contender of the selection; `first`: ids of the works that goals are about."""
+    """Every work by every contender; those of goals come first, those that are not `usual` are thorough."""
+    tier = lambda work: GOAL if work.id in GOALS else USUAL if usual(work) else THOROUGH
     return [
-        Task(question, contender, work.id, first=work.id in first)
+        Task(question, contender, work.id, tier=tier(work))
         for work in works
         for contender in selection.contenders
     ]
+
+
+def fits(work: Work) -> bool:
+    """Whether a usual run has the time for a work: few operations, and batch 256 on three networks only."""
+    small = work.batch <= 64 or work.network in ("mlp", "wk-small", "dm-medium")
+    return (small and needed(work) < USUAL_FLOPS) or work.id == "alpha-crown/mlp/64"
 
 
 def measure(task: Task, repeats: int) -> Row:
@@ -58,6 +69,3 @@ def _facts(prepared: Prepared) -> dict[str, float | int | None]:
         "temp_bytes": prepared.temp_bytes,
         "flops": prepared.flops,
     }
-
-
-__all__ = ["JAXCERT", "measure", "tasks"]
