@@ -167,10 +167,10 @@ def weight_grad_by_dots(x, y, *, kernel_spatial, strides, padding, dilation, gro
         start = [t * d for t, d in zip(tap, dilation, strict=True)]
         stop = [a + (out - 1) * step + 1 for a, out, step in zip(start, outs, steps, strict=True)]
         part = lax.slice(x, (0, *start, 0, 0), (x.shape[0], *stop, *x.shape[-2:]), (1, *steps, 1, 1))
-        products.append(lax.dot_general(part, y, contraction, precision=precision))
-    grad = jnp.stack(products).reshape((*taps, groups, *phases, channels, y.shape[-1]))
-    order = [axis for i in range(dims) for axis in (i, dims + 1 + i)]
-    grad = grad.transpose((*order, 2 * dims + 1, dims, 2 * dims + 2))
+        products.append(lax.dot_general(y, part, contraction, precision=precision))
+    grad = jnp.stack(products).reshape((*taps, groups, y.shape[-1], *phases, channels))
+    order = [axis for i in range(dims) for axis in (i, dims + 2 + i)]
+    grad = grad.transpose((*order, 2 * dims + 2, dims, dims + 1))
     sizes = [t * s for t, s in zip(taps, phases, strict=True)]
     grad = grad.reshape((*sizes, channels, groups * y.shape[-1]))
     return lax.slice(grad, (0,) * grad.ndim, (*kernel_spatial, *grad.shape[-2:]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcert.errors import InvalidInputError
-from jaxcert.kernels import geometry, native
+from jaxcert.kernels import geometry, native, placement
 from jaxcert.kernels.context import is_inside_loop
 from jaxcert.kernels.primitives import conv_p, conv_transpose_p, conv_weight_grad_p
 
@@ -70,7 +70,7 @@ def conv(
     pads = geometry.resolve_padding(
         padding, x.shape[1:-1], kernel.shape[:-2], window["strides"], window["dilation"]
     )
-    return conv_p.bind(x, kernel, padding=pads, **window)
+    return conv_p.bind(*placement.aligned(x, kernel), padding=pads, **window)
 
 
 def conv_transpose(
@@ -97,8 +97,7 @@ def conv_transpose(
     """
     y, kernel = jnp.asarray(y), jnp.asarray(kernel)
     return conv_transpose_p.bind(
-        y,
-        kernel,
+        *placement.aligned(y, kernel),
         input_spatial=_ints(input_shape[1:-1]),
         padding=geometry.resolve_padding(padding, (), (), (), ()),
         **_window(kernel.ndim - 2, strides, dilation, groups, precision),
@@ -129,6 +128,7 @@ def conv_weight_grad(
     x, y = jnp.asarray(x), jnp.asarray(y)
     window = _window(x.ndim - 2, strides, dilation, groups, precision)
     pads = geometry.resolve_padding(padding, (), (), (), ())
+    x, y = placement.aligned(x, y)
     grad = conv_weight_grad_p.bind(x, y, kernel_spatial=_ints(kernel_shape[:-2]), padding=pads, **window)
     if grad.shape != tuple(kernel_shape):
         raise InvalidInputError(

@@ -18,11 +18,10 @@ has also `kernel_spatial`, those of K.
 from functools import partial
 
 import jax
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxcert.kernels import batch, cpu, geometry, native
+from jaxcert.kernels import batch, cpu, geometry, native, placement
 
 conv_p = Primitive("jaxcert_conv")
 conv_transpose_p = Primitive("jaxcert_conv_transpose")
@@ -38,7 +37,8 @@ def _conv_shape(x, kernel, *, precision, loop_safe, **window):
     spatial = geometry.output_spatial(
         x.shape[1:-1], kernel.shape[:-2], window["strides"], window["padding"], window["dilation"]
     )
-    return ShapedArray((x.shape[0], *spatial, kernel.shape[-1]), x.dtype)
+    shape = (x.shape[0], *spatial, kernel.shape[-1])
+    return placement.result("conv", shape, x, kernel, {0: (x, 0), len(shape) - 1: (kernel, kernel.ndim - 1)})
 
 
 @conv_transpose_p.def_abstract_eval
@@ -46,14 +46,17 @@ def _conv_transpose_shape(y, kernel, *, input_spatial, precision, loop_safe, **w
     del precision, loop_safe
     geometry.check_transpose(y, kernel, input_spatial=input_spatial, **window)
     channels = kernel.shape[-2] * window["groups"]
-    return ShapedArray((y.shape[0], *input_spatial, channels), y.dtype)
+    shape, last = (y.shape[0], *input_spatial, channels), len(input_spatial) + 1
+    return placement.result("conv_transpose", shape, y, kernel, {0: (y, 0), last: (kernel, kernel.ndim - 2)})
 
 
 @conv_weight_grad_p.def_abstract_eval
 def _conv_weight_grad_shape(x, y, *, kernel_spatial, precision, loop_safe, **window):
     del precision, loop_safe
     geometry.check_weight_grad(x, y, kernel_spatial=kernel_spatial, **window)
-    return ShapedArray((*kernel_spatial, x.shape[-1] // window["groups"], y.shape[-1]), x.dtype)
+    shape, last = (*kernel_spatial, x.shape[-1] // window["groups"], y.shape[-1]), x.ndim - 1
+    taken = {last - 1: (x, last), last: (y, last)}
+    return placement.result("conv_weight_grad", shape, x, y, taken)
 
 
 def _conv_to_x(y, x, kernel, **window):
@@ -88,8 +91,22 @@ def _register(primitive: Primitive, statics, transposes, batch_rule, default, on
     primitive.def_impl(jax.jit(primitive.bind, static_argnames=statics))
     ad.defbilinear(primitive, *transposes)
     batching.primitive_batchers[primitive] = partial(batch_rule, primitive.bind)
-    mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
+    mlir.register_lowering(primitive, _lowering(default))
+    mlir.register_lowering(primitive, _lowering(on_cpu), platform="cpu")
+
+
+def _lowering(form):
+    """The form as operations of XLA, which does the sharing out: types have said what they had to say."""
+    rule = mlir.lower_fun(form, multiple_results=False)
+
+    def lower(context, *operands, **params):
+        if not any(map(placement.says_more, context.avals_in)):
+            return rule(context, *operands, **params)
+        avals_in, avals_out = (tuple(map(placement.plain, a)) for a in (context.avals_in, context.avals_out))
+        with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):
+            return rule(context.replace(avals_in=avals_in, avals_out=avals_out), *operands, **params)
+
+    return lower
 
 
 _register(
