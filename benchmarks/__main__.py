@@ -1,4 +1,4 @@
-"""`python -m benchmarks run | compare OLD NEW | table FILE`."""
+"""`python -m benchmarks run | compare OLD NEW | table FILE | profile WORK`."""
 
 import sys
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import tyro
 from benchmarks import results
 from benchmarks.catalog import QUESTIONS, question
 from benchmarks.compare import compare
+from benchmarks.profile import profile
 from benchmarks.report import report
 from benchmarks.run import Plan, run
 
@@ -64,10 +65,21 @@ class Table:
     """Folder for scaling.png; None: no figures."""
 
 
+@dataclass(frozen=True)
+class Profile:
+    """Print where the time of jaxcert goes on some works: XLA's operations, slowest first."""
+
+    works: Positional[tuple[str, ...]]
+    """Such as crown-ibp-grad/wk-small/64."""
+    top: int = 25
+    """How many operations."""
+
+
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Table, tyro.conf.subcommand("table")]
+    | Annotated[Profile, tyro.conf.subcommand("profile")]
 )
 
 
@@ -82,12 +94,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _do(command: Run | Compare | Table) -> None:
+def _do(command: Run | Compare | Table | Profile) -> None:
     match command:
         case Run():
             _run(command)
         case Compare(old, new):
             print(compare(results.read(old), results.read(new)))
+        case Profile(works, top):
+            for work in works:
+                print(profile(work, top), end="\n\n")
         case Table(file, folder):
             found = results.read(file)
             print(report(found))

@@ -21,6 +21,7 @@ class Prepared:
       trace_s, compile_s: wall seconds to trace and to compile, None where nothing is compiled.
       temp_bytes, flops: working memory and operations by XLA's own account, None for others.
       compilations: how often the function has been compiled so far, None where nothing is.
+      program: the compiled program as text, for profiles; None for others.
       note: one line for the table, such as the size of chunks.
     """
 
@@ -31,6 +32,7 @@ class Prepared:
     temp_bytes: int | None = None
     flops: float | None = None
     compilations: Callable[[], int] | None = None
+    program: Callable[[], str] | None = None
     note: str = ""
 
 

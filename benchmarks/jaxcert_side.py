@@ -162,6 +162,7 @@ def _compiled(jitted: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
         "temp_bytes": None if memory is None else int(memory.temp_size_in_bytes),
         "flops": cost.get("flops"),
         "compilations": counted,
+        "program": program.as_text,
     }
 
 

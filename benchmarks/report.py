@@ -8,7 +8,7 @@ from benchmarks.goals import GOALS, PEAK_SHARE
 from benchmarks.question import Row
 from benchmarks.questions.roofline import shares
 from benchmarks.results import Results
-from benchmarks.table import SMALL_PEAK, markdown, ratio, timed, verdict, works_table
+from benchmarks.table import SMALL_PEAK, alone, markdown, ratio, timed, verdict, works_table
 
 
 def report(results: Results) -> str:
@@ -77,9 +77,7 @@ def goals(rows: Sequence[Row], clock: str = "cpu") -> str:
 def _reached(mine: Row | None, peer: Row | None, share: float | None, wanted: float) -> str:
     if share is not None:
         return verdict(share <= wanted)
-    if mine is not None and peer is not None and mine.status == "ok" and peer.status in ("time", "memory"):
-        return "met (the peer has no result)"
-    return "not measured"
+    return "the peer has no result" if mine and peer and alone(mine, peer) else "not measured"
 
 
 def memory(rows: Sequence[Row]) -> str:

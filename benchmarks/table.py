@@ -67,13 +67,11 @@ def reached(work: str, mine: Row, peer: Row | None, clock: str = "cpu") -> str:
         return ""
     share = ratio(mine, peer, clock)
     if share is None:
-        return f"≤ {goal.share:g}: " + (
-            "met (the peer has no result)" if _alone(mine, peer) else "not measured"
-        )
+        return f"≤ {goal.share:g}: " + ("the peer has no result" if alone(mine, peer) else "not measured")
     return f"≤ {goal.share:g}: {verdict(share <= goal.share)}"
 
 
-def _alone(mine: Row, peer: Row) -> bool:
+def alone(mine: Row, peer: Row) -> bool:
     """Whether jaxcert has a result where the peer ran out of time or memory."""
     return mine.status == "ok" and peer.status in ("time", "memory")
 

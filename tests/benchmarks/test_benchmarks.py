@@ -145,7 +145,7 @@ def test_the_table_says_what_was_met_missed_and_left_out():
     stopped = replace(timed(1.0, "auto_LiRPA"), status="time", message="stopped after 9 s", data={})
     table = works_table((timed(1.0), stopped), {})
     assert "auto_LiRPA: stopped after 9 s" in table
-    assert "met (the peer has no result)" in table
+    assert "≤ 0.25: the peer has no result" in table
 
 
 def test_changes_beyond_the_spread_are_flagged():
