@@ -57,7 +57,7 @@ class AutoLirpa:
     ) -> Prepared:
         chosen = lirpa_settings(work) if self.settings is None else self.settings
         net = build(work.network, weights, chosen.channels_last)
-        task = _bounded(work, net, images, labels, self._options(work, chosen), chosen.channels_last)
+        task = _bounded(work, net, images, labels, self._options(work, chosen), chosen)
         if work.operation.startswith("train-"):
             return Prepared(*_training(task, mixed=work.operation == "train-crown-ibp"), note=chosen.text)
         method = METHODS[work.base]
@@ -86,18 +86,17 @@ CONTENDER = AutoLirpa()
 
 @dataclass(frozen=True)
 class _Task:
+    """`parts`: balls and rows of specification of so many images as are taken at a time."""
+
     net: TorchNetwork
     bounded: BoundedModule
-    ball: BoundedTensor
     labels: torch.Tensor
-    rows: torch.Tensor
+    parts: list[tuple[BoundedTensor, torch.Tensor]]
 
-    def margins(self, method: str, **how) -> torch.Tensor:
+    def margins(self, method: str, part: int = 0, **how) -> torch.Tensor:
         """Lower bounds `[B, K-1]`."""
-        found = self.bounded.compute_bounds(
-            x=(self.ball,), C=self.rows, method=method, bound_upper=False, **how
-        )
-        return found[0]
+        ball, rows = self.parts[part]
+        return self.bounded.compute_bounds(x=(ball,), C=rows, method=method, bound_upper=False, **how)[0]
 
 
 def _bounded(
@@ -106,18 +105,26 @@ def _bounded(
     images: np.ndarray,
     labels: np.ndarray,
     options: dict,
-    channels_last: bool,
+    chosen: Lirpa,
 ) -> _Task:
-    x = images_to_torch(images, channels_last)
+    size = chosen.chunk or work.batch
+    xs = [
+        images_to_torch(images[start : start + size], chosen.channels_last)
+        for start in range(0, work.batch, size)
+    ]
+    bounded = BoundedModule(net.module, torch.zeros_like(xs[0]), bound_opts=options)
+    bounded.eval()
+    target = labels_to_torch(labels)
+    rows = margin_rows(target, networks.network(work.network).classes)
+    balls = [_ball(x, work) for x in xs]
+    return _Task(net, bounded, target, list(zip(balls, rows.split(size), strict=True)))
+
+
+def _ball(x: torch.Tensor, work: Work) -> BoundedTensor:
     lower, upper = x - work.eps, x + work.eps
     if work.clip:
         lower, upper = lower.clamp(min=0), upper.clamp(max=1)
-    bounded = BoundedModule(net.module, torch.zeros_like(x), bound_opts=options)
-    bounded.eval()
-    ball = BoundedTensor(x, PerturbationLpNorm(norm=inf, eps=work.eps, x_L=lower, x_U=upper))
-    target = labels_to_torch(labels)
-    rows = margin_rows(target, networks.network(work.network).classes)
-    return _Task(net, bounded, ball, target, rows)
+    return BoundedTensor(x, PerturbationLpNorm(norm=inf, eps=work.eps, x_L=lower, x_U=upper))
 
 
 def _bound(task: _Task, method: str):
@@ -126,7 +133,7 @@ def _bound(task: _Task, method: str):
 
     def call() -> torch.Tensor:
         with guard():
-            return task.margins(method).detach()
+            return torch.cat([task.margins(method, part).detach() for part in range(len(task.parts))])
 
     return call, torch.Tensor.numpy
 
@@ -134,7 +141,9 @@ def _bound(task: _Task, method: str):
 def _gradient(task: _Task, method: str):
     def call() -> None:
         task.net.module.zero_grad()
-        worst_cross_entropy(task.margins(method)).backward()
+        for part, (ball, _) in enumerate(task.parts):
+            share = len(ball) / len(task.labels)
+            (share * worst_cross_entropy(task.margins(method, part))).backward()
 
     return call, lambda _: task.net.flat_gradient()
 
@@ -144,7 +153,7 @@ def _training(task: _Task, mixed: bool):
     task.bounded.train()
 
     def loss() -> torch.Tensor:
-        clean = F.cross_entropy(task.bounded(task.ball), task.labels)
+        clean = F.cross_entropy(task.bounded(task.parts[0][0]), task.labels)
         if mixed:
             tight = task.margins("CROWN-IBP")
             # CROWN-IBP has computed the interval bounds on its way.
