@@ -105,15 +105,13 @@ def computations(conv: Callable) -> Iterator[tuple[str, Callable]]:
 
     def ascend(x, kernel):
         def step(_, x):
-            with kernels.inside_loop():
-                return x + 0.01 * jnp.sign(jax.grad(total, argnums=0)(x, kernel))
+            return x + 0.01 * jnp.sign(jax.grad(total, argnums=0)(x, kernel))
 
         return lax.fori_loop(0, ITERATIONS, step, x)
 
     def descend(x, kernel):
         def step(_, kernel):
-            with kernels.inside_loop():
-                return kernel - 1e-6 * jax.grad(total, argnums=1)(x, kernel)
+            return kernel - 1e-6 * jax.grad(total, argnums=1)(x, kernel)
 
         return lax.fori_loop(0, ITERATIONS, step, kernel)
 

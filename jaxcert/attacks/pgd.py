@@ -9,7 +9,6 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxcert import kernels
 from jaxcert.attacks.direction import steepest_ascent, uphill
 from jaxcert.attacks.objectives import cross_entropy
 from jaxcert.attacks.result import AttackResult, judged, worse_for_network
@@ -38,11 +37,9 @@ class Pgd:
         """Attack one example; see `pgd`."""
         given, label = label, _as_label(label)
         region = jax.lax.stop_gradient(region)
-        with kernels.inside_loop():
-            answer = _frozen(flattened(fn, region), self.loss, region, label)
-            _check_range(given, answer, region)
-            result = self._from_all_starts(answer, region, label, key)
-        return jax.lax.stop_gradient(result)
+        answer = _frozen(flattened(fn, region), self.loss, region, label)
+        _check_range(given, answer, region)
+        return jax.lax.stop_gradient(self._from_all_starts(answer, region, label, key))
 
     def _from_all_starts(self, answer, region: Region, label: jax.Array, key: jax.Array) -> AttackResult:
         def restart(index, best):

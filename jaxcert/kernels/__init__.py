@@ -1,6 +1,5 @@
 """Convolutions for bound propagation: three mutually transposed bilinear primitives, lowered per platform."""
 
-from jaxcert.kernels.context import inside_loop
 from jaxcert.kernels.interface import conv, conv_general_dilated, conv_transpose, conv_weight_grad
 
-__all__ = ["conv", "conv_general_dilated", "conv_transpose", "conv_weight_grad", "inside_loop"]
+__all__ = ["conv", "conv_general_dilated", "conv_transpose", "conv_weight_grad"]

@@ -14,24 +14,18 @@ K[t s + r] = sum_a x_r[a + t] y[a] into one matrix product per t.
 """
 
 from collections.abc import Sequence
-from itertools import product
 from math import prod
 
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcert.kernels import native
+from jaxcert.kernels import cpu_few_channels, native
 from jaxcert.kernels.geometry import Pads, output_spatial
+from jaxcert.kernels.shaping import pad_spatial
 
 # From about this many multiplications on, XLA's unpadded convolution is up to four times slower than a padded
 # one (jaxlib 0.10.2: 43 ms against 10.5 ms for 64x30x30x32 by 3x3x32x32); below, padding costs a little.
 _LARGE = 1 << 26
-
-
-def _pad_spatial(x, padding):
-    """Zero padding of the spatial axes; negative entries crop."""
-    zero = jnp.zeros((), x.dtype)
-    return lax.pad(x, zero, [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
 
 
 def conv(
@@ -43,7 +37,6 @@ def conv(
     dilation: Sequence[int],
     groups: int,
     precision,
-    loop_safe: bool,
 ):
     """x [N, *S, C], kernel [*K, C / groups, O] -> [N, *T, O]."""
     call = {
@@ -51,11 +44,13 @@ def conv(
         "dilation": dilation,
         "groups": groups,
         "precision": precision,
-        "loop_safe": loop_safe,
     }
     if any(low < 0 or high < 0 for low, high in padding):
-        x = _pad_spatial(x, [(min(low, 0), min(high, 0)) for low, high in padding])
+        x = pad_spatial(x, [(min(low, 0), min(high, 0)) for low, high in padding])
         padding = tuple((max(low, 0), max(high, 0)) for low, high in padding)
+    few = cpu_few_channels.serves(x.shape[-1], tuple(strides), tuple(dilation), groups)
+    if few and min(strides) > 1:
+        return cpu_few_channels.conv(x, kernel, strides=tuple(strides), padding=padding, precision=precision)
     spatial = output_spatial(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
     padded = any(low or high for low, high in padding) or max(kernel.shape[:-2]) == 1
     if padded or x.shape[0] * prod(spatial) * kernel.size < _LARGE:
@@ -105,7 +100,6 @@ def conv_transpose(
     dilation: Sequence[int],
     groups: int,
     precision,
-    loop_safe: bool,
 ):
     """y [N, *T, O], kernel [*K, C / groups, O] -> x [N, *S, C]."""
     kernel, left = _phase_kernel(kernel, strides, dilation, groups)
@@ -117,91 +111,16 @@ def conv_transpose(
         pads.append(((taps - 1) * d - first, last - (out - 1)))
         start = low - first * stride
         crops.append((-start, start + size - (last - first + 1) * stride))
-    phases = conv(
-        y,
-        kernel,
-        strides=(1,) * len(strides),
-        padding=tuple(pads),
-        dilation=left,
-        groups=groups,
-        precision=precision,
-        loop_safe=loop_safe,
-    )
-    return _pad_spatial(_interleave(phases, strides, groups), crops)
-
-
-def _phase_split(x, strides, groups: int):
-    """[N, *(B * s), G * c] -> [N, *B, G, prod(s) * c]."""
-    dims = x.ndim - 2
-    batch, *sizes, channels = x.shape
-    split = [n for size, s in zip(sizes, strides, strict=True) for n in (size // s, s)]
-    x = x.reshape((batch, *split, groups, channels // groups))
-    x = x.transpose((0, *range(1, 2 * dims, 2), 2 * dims + 1, *range(2, 2 * dims + 1, 2), 2 * dims + 2))
-    blocks = [size // s for size, s in zip(sizes, strides, strict=True)]
-    return x.reshape((batch, *blocks, groups, prod(strides) * channels // groups))
-
-
-def weight_grad_by_dots(x, y, *, kernel_spatial, strides, padding, dilation, groups: int, precision):
-    """One matrix product per tap of the kernel: x [N, *S, C], y [N, *T, O] -> [*K, C / groups, O]."""
-    dims = x.ndim - 2
-    outs, channels = y.shape[1:-1], x.shape[-1] // groups
-    y = y.reshape((*y.shape[:-1], groups, y.shape[-1] // groups))
-    by_phase = all(d == 1 for d in dilation)
-    phases = tuple(strides) if by_phase else (1,) * dims
-    steps = (1,) * dims if by_phase else tuple(strides)
-    taps = [-(-k // s) for k, s in zip(kernel_spatial, phases, strict=True)]
-    # Indices reached along each axis, in units of the original pixels.
-    reach = [
-        ((out - 1) * step + (tap - 1) * d + 1) * s
-        for out, step, tap, d, s in zip(outs, steps, taps, dilation, phases, strict=True)
-    ]
-    pads = [
-        (low, length - low - size)
-        for length, (low, _), size in zip(reach, padding, x.shape[1:-1], strict=True)
-    ]
-    x = _phase_split(_pad_spatial(x, pads), phases, groups)
-    pixels, group = tuple(range(dims + 1)), (dims + 1,)
-    contraction = ((pixels, pixels), (group, group))
-    products = []
-    for tap in product(*map(range, taps)):
-        start = [t * d for t, d in zip(tap, dilation, strict=True)]
-        stop = [a + (out - 1) * step + 1 for a, out, step in zip(start, outs, steps, strict=True)]
-        part = lax.slice(x, (0, *start, 0, 0), (x.shape[0], *stop, *x.shape[-2:]), (1, *steps, 1, 1))
-        products.append(lax.dot_general(y, part, contraction, precision=precision))
-    grad = jnp.stack(products).reshape((*taps, groups, y.shape[-1], *phases, channels))
-    order = [axis for i in range(dims) for axis in (i, dims + 2 + i)]
-    grad = grad.transpose((*order, 2 * dims + 2, dims, dims + 1))
-    sizes = [t * s for t, s in zip(taps, phases, strict=True)]
-    grad = grad.reshape((*sizes, channels, groups * y.shape[-1]))
-    return lax.slice(grad, (0,) * grad.ndim, (*kernel_spatial, *grad.shape[-2:]))
-
-
-def conv_weight_grad(
-    x,
-    y,
-    *,
-    kernel_spatial: Sequence[int],
-    strides: Sequence[int],
-    padding: Pads,
-    dilation: Sequence[int],
-    groups: int,
-    precision,
-    loop_safe: bool,
-):
-    """x [N, *S, C], y [N, *T, O] -> [*K, C / groups, O]."""
-    window = {
-        "kernel_spatial": tuple(kernel_spatial),
-        "strides": strides,
-        "dilation": dilation,
-        "groups": groups,
-        "precision": precision,
-    }
-    if loop_safe or groups > 1:
-        return weight_grad_by_dots(x, y, padding=padding, **window)
-    padded = any(low or high for low, high in padding) or max(kernel_spatial) == 1
-    if not padded and y.size * prod(kernel_spatial) * x.shape[-1] >= _LARGE:
-        # As in `conv`: one more high row and column, whose outputs (if any) have zero cotangents.
-        padding = tuple((0, 1) for _ in padding)
-        wider = output_spatial(x.shape[1:-1], kernel_spatial, strides, padding, dilation)
-        y = _pad_spatial(y, [(0, new - old) for new, old in zip(wider, y.shape[1:-1], strict=True)])
-    return native.conv_weight_grad(x, y, padding=padding, loop_safe=loop_safe, **window)
+    if cpu_few_channels.serves(kernel.shape[-1] // prod(strides), tuple(strides), tuple(left), groups):
+        phases = cpu_few_channels.stride_one(y, kernel, tuple(pads), precision)
+    else:
+        phases = conv(
+            y,
+            kernel,
+            strides=(1,) * len(strides),
+            padding=tuple(pads),
+            dilation=left,
+            groups=groups,
+            precision=precision,
+        )
+    return pad_spatial(_interleave(phases, strides, groups), crops)

@@ -8,7 +8,6 @@ from jax import lax
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.kernels import geometry, native, placement
-from jaxcert.kernels.context import is_inside_loop
 from jaxcert.kernels.primitives import conv_p, conv_transpose_p, conv_weight_grad_p
 
 
@@ -29,7 +28,6 @@ def _window(dims: int, strides, dilation, groups: int, precision) -> dict:
         "dilation": (1,) * dims if dilation is None else _ints(dilation),
         "groups": int(groups),
         "precision": _precision(precision),
-        "loop_safe": is_inside_loop(),
     }
 
 

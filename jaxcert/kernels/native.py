@@ -24,10 +24,8 @@ def conv(
     dilation: Sequence[int],
     groups: int,
     precision,
-    loop_safe: bool,
 ):
     """x [N, *S, C], kernel [*K, C / groups, O] -> [N, *T, O]."""
-    del loop_safe
     return lax.conv_general_dilated(
         x,
         kernel,

@@ -10,7 +10,6 @@ Parameters of `jaxcert_conv` (all static; `jaxcert.graph` reads them from the ja
   dilation   one int >= 1 per spatial axis, of the kernel
   groups     feature groups
   precision  None, a jax.lax.Precision, a name, or a pair of them, as in jax.lax.conv_general_dilated
-  loop_safe  whether the lowering must be fast inside a loop; never changes the meaning
 `jaxcert_conv_transpose` has also `input_spatial`, the spatial sizes of x, and `jaxcert_conv_weight_grad`
 has also `kernel_spatial`, those of K.
 """
@@ -21,18 +20,18 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxcert.kernels import batch, cpu, geometry, native, placement
+from jaxcert.kernels import batch, cpu, cpu_weight_grad, geometry, native, placement
 
 conv_p = Primitive("jaxcert_conv")
 conv_transpose_p = Primitive("jaxcert_conv_transpose")
 conv_weight_grad_p = Primitive("jaxcert_conv_weight_grad")
 
-_WINDOW = ("strides", "padding", "dilation", "groups", "precision", "loop_safe")
+_WINDOW = ("strides", "padding", "dilation", "groups", "precision")
 
 
 @conv_p.def_abstract_eval
-def _conv_shape(x, kernel, *, precision, loop_safe, **window):
-    del precision, loop_safe
+def _conv_shape(x, kernel, *, precision, **window):
+    del precision
     geometry.check_conv(x, kernel, **window)
     spatial = geometry.output_spatial(
         x.shape[1:-1], kernel.shape[:-2], window["strides"], window["padding"], window["dilation"]
@@ -42,8 +41,8 @@ def _conv_shape(x, kernel, *, precision, loop_safe, **window):
 
 
 @conv_transpose_p.def_abstract_eval
-def _conv_transpose_shape(y, kernel, *, input_spatial, precision, loop_safe, **window):
-    del precision, loop_safe
+def _conv_transpose_shape(y, kernel, *, input_spatial, precision, **window):
+    del precision
     geometry.check_transpose(y, kernel, input_spatial=input_spatial, **window)
     channels = kernel.shape[-2] * window["groups"]
     shape, last = (y.shape[0], *input_spatial, channels), len(input_spatial) + 1
@@ -51,8 +50,8 @@ def _conv_transpose_shape(y, kernel, *, input_spatial, precision, loop_safe, **w
 
 
 @conv_weight_grad_p.def_abstract_eval
-def _conv_weight_grad_shape(x, y, *, kernel_spatial, precision, loop_safe, **window):
-    del precision, loop_safe
+def _conv_weight_grad_shape(x, y, *, kernel_spatial, precision, **window):
+    del precision
     geometry.check_weight_grad(x, y, kernel_spatial=kernel_spatial, **window)
     shape, last = (*kernel_spatial, x.shape[-1] // window["groups"], y.shape[-1]), x.ndim - 1
     taken = {last - 1: (x, last), last: (y, last)}
@@ -131,5 +130,5 @@ _register(
     (_weight_grad_to_x, _weight_grad_to_y),
     batch.batch_conv_weight_grad,
     native.conv_weight_grad,
-    cpu.conv_weight_grad,
+    cpu_weight_grad.conv_weight_grad,
 )
