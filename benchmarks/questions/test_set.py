@@ -25,7 +25,7 @@ from jaxcert.data import load
 
 NETWORK, IMAGES, EPS = "wk-small", 10_000, 0.1
 PUBLISHED = Path("nets") / "kw_mnist_small_eps01.npz"
-MEMORY = "1GiB"
+MEMORY = "64MiB"
 
 
 class TestSet:
