@@ -58,11 +58,11 @@ class Compare:
 
 @dataclass(frozen=True)
 class Table:
-    """Print the results as markdown, and draw the figures of the scaling question."""
+    """Print the results as markdown, and draw figures."""
 
     file: Positional[Path]
     figures: Path | None = None
-    """Folder for scaling.png; None: no figures."""
+    """Folder for goals.png and scaling.png; None: no figures."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,9 @@ def _figures(found: results.Results, folder: Path) -> None:
     from benchmarks import figures
 
     clock = "cpu" if found.provenance["flags"].get("platform", "cpu") == "cpu" else "wall"
+    figures.goals(found.rows, folder / "goals.png", clock)
     figures.scaling(found.rows, folder / "scaling.png", clock)
-    print(f"written: {folder / 'scaling.png'}", file=sys.stderr)
+    print(f"written: {folder / 'goals.png'}, {folder / 'scaling.png'}", file=sys.stderr)
 
 
 def _description() -> str:

@@ -1,4 +1,4 @@
-"""Figures of the scaling question: time against depth, width, classes and batch, on log axes."""
+"""Figures: ratios beside the goals; time against depth, width, classes and batch, on log axes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.contenders import JAXCERT
+from benchmarks.goals import GOALS
 from benchmarks.question import Row
 from benchmarks.questions.scaling import OPERATIONS, QUESTION, SWEEPS
+from benchmarks.table import ratio
 
 COLOURS = dict(zip(OPERATIONS, ("#0072B2", "#009E73", "#D55E00", "#CC79A7"), strict=True))
 NAMES = {"ibp": "IBP", "crown-ibp": "CROWN-IBP", "crown": "CROWN", "pgd": "PGD-40"}
@@ -31,6 +33,30 @@ def scaling(rows: Sequence[Row], path: Path, clock: str = "cpu") -> None:
     for panel in grid[:, 0]:
         panel.set_ylabel(f"{'CPU' if clock == 'cpu' else 'wall'} ms per batch")
     _legend(panels[len(SWEEPS)], peers)
+    for panel in panels[len(SWEEPS) + 1 :]:
+        panel.axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def goals(rows: Sequence[Row], path: Path, clock: str = "cpu") -> None:
+    """Reached ratios beside the goals: left of the bar's end means met, one line per work."""
+    found = {(row.contender, row.id): row for row in rows if row.question != QUESTION.name}
+    figure, panel = plt.subplots(figsize=(9, 7), layout="constrained")
+    for place, (work, goal) in enumerate(GOALS.items()):
+        panel.barh(place, goal.share, color="#DDDDDD", height=0.7)
+        mine, peer = found.get((JAXCERT, work)), found.get((goal.peer, work))
+        share = None if mine is None else ratio(mine, peer, clock)
+        if share is None:
+            panel.text(goal.share + 0.01, place, "no ratio", va="center", fontsize=9)
+        else:
+            panel.plot(share, place, "o", color="#009E73" if share <= goal.share else "#D55E00")
+    panel.set_yticks(range(len(GOALS)), [f"{work} / {goal.peer}" for work, goal in GOALS.items()])
+    panel.invert_yaxis()
+    panel.axvline(1.0, color="black", linewidth=1)
+    panel.set_xlim(left=0)
+    panel.set_xlabel("time of jaxcert as a share of the peer's (bar: goal, dot: reached, line: equal)")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
