@@ -138,8 +138,14 @@ class Devices:
         """
         if self.mesh is None:
             return jax.jit(step, donate_argnums=0)
+        mesh = self.mesh.abstract_mesh
+
+        def aware(state: Any, images: Any, labels: Any) -> Any:
+            with jax.sharding.use_abstract_mesh(mesh):  # forms of computing a batch may depend on it
+                return step(state, images, labels)
+
         return jax.jit(
-            step,
+            aware,
             donate_argnums=0,
             in_shardings=(self.copied, self.shared, self.shared),
             out_shardings=self.copied,

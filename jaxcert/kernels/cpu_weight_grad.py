@@ -13,7 +13,7 @@ from math import prod
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcert.kernels import native
+from jaxcert.kernels import native, placement
 from jaxcert.kernels.geometry import Pads
 from jaxcert.kernels.shaping import pad_spatial, phase_split
 
@@ -38,7 +38,8 @@ def conv_weight_grad(
         return by_dots(x, y, kernel_spatial=tuple(kernel_spatial), groups=groups, **window)
     spatial = tuple(kernel_spatial)
     block = examples_per_block(x, y)
-    if x.shape[0] <= block:
+    # Blocks cut across the parts that devices hold, so that they would send each other examples.
+    if x.shape[0] <= block or placement.shared_out():
         return by_conv(x, y, kernel_spatial=spatial, **window)
     rounds = -(-x.shape[0] // block)
     extra = rounds * block - x.shape[0]

@@ -63,6 +63,19 @@ def plain(aval: ShapedArray) -> ShapedArray:
     return ShapedArray(aval.shape, aval.dtype)
 
 
+def shared_out() -> bool:
+    """Whether the program is traced for a mesh over which XLA's partitioner may share out the batch."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and mesh.size > 1 and not mesh.are_all_axes_manual
+
+
+def partitioned(mesh) -> jax.sharding.AbstractMesh:
+    """The mesh as XLA's partitioner sees it: of Auto axes; none where each device runs its own program."""
+    if mesh.manual_axes:
+        return jax.sharding.AbstractMesh((), ())
+    return jax.sharding.AbstractMesh(mesh.axis_sizes, mesh.axis_names)
+
+
 def _varying(aval: ShapedArray) -> frozenset:
     return aval.manual_axis_type.varying
 

