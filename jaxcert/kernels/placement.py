@@ -33,11 +33,11 @@ def result(name: str, shape, left, right, taken: Mapping[int, tuple[ShapedArray,
     """
     if not says_more(left) and not says_more(right):
         return ShapedArray(shape, left.dtype)
+    _require_whole(name, left, right, taken)
     mesh = (left if says_more(left) else right).sharding.mesh
     spec: list = [None] * len(shape)
     for dimension, (operand, source) in taken.items():
         spec[dimension] = operand.sharding.spec[source] if says_more(operand) else None
-    _require_whole(name, left, right, taken)
     named = [axis for axis in spec if axis is not None]
     if len(set(named)) < len(named):
         raise InvalidInputError(
@@ -85,8 +85,14 @@ def _require_whole(name: str, left, right, taken) -> None:
     for operand in (left, right):
         if not says_more(operand):
             continue
+        manual, spec = operand.manual_axis_type, operand.sharding.spec
+        if manual.unreduced or manual.reduced or spec.unreduced or spec.reduced:
+            raise InvalidInputError(
+                f"{name} got an operand whose sum over devices is still open (unreduced or reduced in its "
+                "type): sum it first, or reshard it."
+            )
         kept = {source for owner, source in taken.values() if owner is operand}
-        for dimension, axis in enumerate(operand.sharding.spec):
+        for dimension, axis in enumerate(spec):
             if axis is not None and dimension not in kept and not (dimension == 0 and 0 not in taken):
                 raise InvalidInputError(
                     f"{name} got an operand that is split along the mesh axis {axis!r} in dimension "
