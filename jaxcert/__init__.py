@@ -44,7 +44,7 @@ from jaxcert.certify import (
     rigorous_margins,
     uniform_radii,
 )
-from jaxcert.chunking import map_examples
+from jaxcert.chunking import map_examples, mean_gradient
 from jaxcert.regions import Box, LpBall, Product, box, l1_ball, l2_ball, linf_ball, lp_ball, product
 from jaxcert.relax import slopes
 
@@ -87,6 +87,7 @@ __all__ = [
     "lp_ball",
     "map_examples",
     "margins",
+    "mean_gradient",
     "neuron_statistics",
     "nonuniform_radii",
     "pec",

@@ -1,4 +1,4 @@
-"""`map_examples`: equal to vmap, within the budget by the compiler's own count, traced once."""
+"""`map_examples` and `mean_gradient`: equal to vmap, within the budget by the compiler's own count."""
 
 import re
 import warnings
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcert import chunking
-from jaxcert.chunking import map_examples
+from jaxcert.chunking import examples as chunking
+from jaxcert.chunking import map_examples, mean_gradient
+from jaxcert.chunking import memory as estimates
 from jaxcert.errors import InvalidInputError
 
 WIDE = 4096
@@ -60,7 +61,7 @@ def test_the_compiled_program_stays_within_the_budget():
     kinds = tuple(
         chunking._Kind(leaf.shape, leaf.dtype, leaf.sharding) for leaf in jax.tree.leaves(batch(64))
     )
-    program = chunking._compiled.__wrapped__(wide, structure, kinds, budget, ())
+    program = chunking._compiled.__wrapped__(wide, structure, kinds, estimates.Limit(budget, True), ())
     used = program.memory_analysis().temp_size_in_bytes
     assert budget / 4 <= used <= budget
 
@@ -71,9 +72,9 @@ def test_the_estimate_counts_what_is_alive_at_once():
         other = jnp.cumsum(big)  # 400 more, big is still needed
         return big[0] + other[-1]
 
-    peak = chunking._peak(jax.make_jaxpr(f)(1.0).jaxpr)
+    peak = estimates.peak(jax.make_jaxpr(f)(1.0).jaxpr)
     assert 800 <= peak <= 1300
-    looped = chunking._peak(
+    looped = estimates.peak(
         jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 3, lambda _, y: f(y), x))(1.0).jaxpr
     )
     assert 800 <= looped <= 1400
@@ -81,7 +82,7 @@ def test_the_estimate_counts_what_is_alive_at_once():
 
 def test_weights_are_not_counted_for_every_example():
     weight = jnp.ones((256, 256))
-    need = chunking._Need.of(lambda x: weight @ (2.0 * weight @ x), (jnp.ones((8, 256)),))
+    need = estimates.Need.of(jax.vmap(lambda x: weight @ (2.0 * weight @ x)), (jnp.ones((8, 256)),), 8)
     assert need.fixed >= 2 * weight.nbytes
     assert need.each <= 8 * 256 * 4
 
@@ -130,6 +131,48 @@ def test_reverse_mode_recomputes_chunks_instead_of_storing_them():
         return slope.lower(1.0).compile().memory_analysis().temp_size_in_bytes
 
     assert used("200KiB") < used("1GiB") / 4
+
+
+def test_without_a_budget_chunks_stay_small_and_nothing_warns():
+    """On CPU speed decides, not the memory that is free."""
+    small, whole = (working_memory(2048, memory) for memory in (None, "100GiB"))
+    assert small < whole / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        huge = jnp.ones((2, 4)), jnp.ones((2, 8_000_000))
+        assert map_examples(lambda x, y: jnp.sort(x[0] * y)[0], *huge).tolist() == [1.0, 1.0]
+
+
+def hinge(w, x, y):
+    """A loss with an aux, whose gradient differs from example to example."""
+    hidden = jnp.tanh(w["in"] @ x["a"])
+    loss = jnp.maximum(hidden @ w["out"] - y, 0.0)
+    return loss, {"loss": loss, "hidden": hidden}
+
+
+@pytest.mark.parametrize("examples", [1, 6, 7, 13])
+@pytest.mark.parametrize("memory", ["3kB", "6kB", None])
+def test_mean_gradient_is_that_of_the_whole_batch(examples, memory):
+    rng = np.random.default_rng(2)
+    w = {"in": jnp.asarray(rng.normal(size=(50, 4)), jnp.float32), "out": jnp.linspace(-1.0, 1.0, 50)}
+    x, y = batch(examples)
+
+    def whole(w):
+        loss, aux = jax.vmap(hinge, in_axes=(None, 0, 0))(w, x, -y)
+        return loss.mean(), jax.tree.map(lambda leaf: leaf.mean(0), aux)
+
+    run = jax.jit(lambda w: mean_gradient(hinge, w, x, -y, memory=memory))
+    same(run(w), jax.value_and_grad(whole, has_aux=True)(w))
+    looped = "while" in run.lower(w).as_text()
+    assert looped == (memory is not None and examples > 1), "chunks were used"
+
+
+def test_mean_gradient_can_be_differentiated():
+    x = jnp.linspace(0.1, 1.0, 40).reshape(20, 2)
+    f = lambda w, x: (jnp.sin(w * x).sum(), ())
+    slope = lambda w: mean_gradient(f, w, x, memory=300)[1]
+    np.testing.assert_allclose(jax.grad(slope)(2.0), -(x**2 * jnp.sin(2.0 * x)).sum(1).mean(), rtol=1e-5)
+    assert "scan" in str(jax.make_jaxpr(slope)(2.0))
 
 
 def test_keys_and_functions_that_cannot_be_hashed():
@@ -184,9 +227,9 @@ def test_mistakes_raise(args, memory, says):
     ],
 )
 def test_units(text, count):
-    assert chunking.budget(text) == count
+    assert estimates.budget(text) == count
 
 
 def test_detected_memory_is_asked_once_and_plausible():
-    assert chunking.budget(None) == chunking.budget(None)
-    assert 2**20 < chunking.budget(None) < 2**45
+    assert estimates.budget(None) == estimates.budget(None)
+    assert 2**20 < estimates.budget(None) < 2**45

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcert.chunking import mean_gradient
 from jaxcert.train.batch_norm import clean_batch_state, running_state
 from jaxcert.train.objectives import ExampleLoss, Levels, Objective
 from jaxcert.train.schedules import Schedule
@@ -78,16 +79,21 @@ def make_step(
         keys = jax.random.split(objective_key, images.shape[0])
         levels = jax.tree.map(lambda level: level.astype(images.dtype), recipe.levels(state.step))
 
-        def mean_loss(params: Any) -> tuple[jax.Array, tuple[ExampleLoss, Any]]:
-            batch_state = clean_batch_state(model, {"params": params, **state.model_state}, images)
-            variables = {"params": params, **batch_state}
-            examples = jax.vmap(
-                lambda x, label, key: recipe.objective(model.apply, variables, x, label, levels, key=key)
-            )(images, labels, keys)
-            means = jax.tree.map(jnp.mean, examples)
-            return means.loss, (means, batch_state)
+        # The batch's statistics depend on the parameters too: their part of the gradient is pulled back.
+        batch_state, pull_back = jax.vjp(
+            lambda params: clean_batch_state(model, {"params": params, **state.model_state}, images),
+            state.params,
+        )
 
-        gradient, (means, batch_state) = jax.grad(mean_loss, has_aux=True)(state.params)
+        def loss(
+            variables: Any, x: jax.Array, label: jax.Array, key: jax.Array
+        ) -> tuple[jax.Array, ExampleLoss]:
+            params, rest = variables
+            found = recipe.objective(model.apply, {"params": params, **rest}, x, label, levels, key=key)
+            return found.loss, found
+
+        (_, means), (direct, through) = mean_gradient(loss, (state.params, batch_state), images, labels, keys)
+        gradient = jax.tree.map(jnp.add, direct, *pull_back(through))
         # Optax mixes integer counts with floats, which a caller's strict promotion would refuse.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -1,0 +1,7 @@
+"""Functions of one example over a batch, in chunks that fit a memory budget."""
+
+from jaxcert.chunking.examples import map_examples
+from jaxcert.chunking.gradient import mean_gradient
+from jaxcert.chunking.memory import budget, fast_budget
+
+__all__ = ["budget", "fast_budget", "map_examples", "mean_gradient"]
