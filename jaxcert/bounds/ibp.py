@@ -21,7 +21,7 @@ from jaxcert.bounds.sweep import propagate
 from jaxcert.bounds.types import Bounds, Specification
 from jaxcert.graph import Graph, Node
 from jaxcert.graph.ir import AFFINE, STRUCTURAL
-from jaxcert.regions import Box, Region, interval, is_box, minimize_linear
+from jaxcert.regions import Box, LpBall, Region, interval, is_box, minimize_linear
 from jaxcert.relax import ACTIVATIONS, JOINS, Record
 
 NAME = "ibp"
@@ -109,7 +109,7 @@ class Ibp:
         node = graph.nodes[index]
         if index == 0:
             return Bounds(*interval(region))
-        if not is_box(region) and graph.affine_in_input()[index]:
+        if _straight(graph, region, index):
             return affine_range(graph, region, index)
         return self.rules.rule(node, NAME)(node, *(known[i] for i in node.inputs))
 
@@ -142,10 +142,22 @@ def ibp(rules: Rules = IBP_RULES) -> Ibp:
 
 
 def _needed(graph: Graph, region: Region, targets: tuple[int, ...]) -> list[int]:
-    """The nodes to bound, in order. In an l_p ball, exact affine values hide what is before them."""
-    box, affine = is_box(region), graph.affine_in_input()
+    """The nodes to bound, in order. Values found straight from the input hide what is before them."""
     needed = set(targets)
     for index in range(graph.output, 0, -1):
-        if index in needed and (box or not affine[index]):
+        if index in needed and not _straight(graph, region, index):
             needed.update(graph.nodes[index].inputs)
     return sorted(needed)
+
+
+def _straight(graph: Graph, region: Region, index: int) -> bool:
+    """Whether a node's interval comes from the region itself and not from intervals before it.
+
+    In balls that are no boxes this is tighter. In an l_inf ball it is the same interval, but its
+    radius depends on the example only where eps does, so that a batch computes it once.
+    """
+    if not graph.affine_in_input()[index]:
+        return False
+    return not is_box(region) or (
+        isinstance(region, LpBall) and region.clip is None and graph.box_exact()[index]
+    )

@@ -37,6 +37,10 @@ class Limit(NamedTuple):
     def of(cls, memory: str | int | None) -> "Limit":
         if memory is not None:
             return cls(budget(memory), True)
+        mesh = jax.sharding.get_abstract_mesh()
+        if not mesh.empty and mesh.size > 1:
+            # Chunks of a batch that devices share would leave most of them idle.
+            return cls(mesh.size * budget(None), False)
         return cls(min(_fastest(), budget(None)), False)
 
     def warn(self, used: int) -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcert.bounds import is_certified, margins
+from jaxcert.chunking import map_examples
 from jaxcert.devices import ONE_DEVICE, Devices
 from jaxcert.errors import InvalidInputError
 from jaxcert.evaluate.results import Record, Results, finite
@@ -130,8 +131,8 @@ def certified(
     """Which images `method` certifies at `threat`: an upper bound of the robust error (sound).
 
     An image is certified when the lower bounds of all its margins are positive and finite.
-    `method` is a bounding method such as `jaxcert.bounds.crown()`. Cost and memory: those of the method on
-    `batch_size` images at once.
+    `method` is a bounding method such as `jaxcert.bounds.crown()`. Cost: the method's; memory: that of as
+    many of the `batch_size` images at once as `jaxcert.map_examples` takes (on several devices, of all).
 
     Raises:
       InvalidInputError: eps is negative or not finite.  DataError, CheckpointError: see `clean`.
@@ -149,7 +150,7 @@ def certified(
 
     def measure(batch: Batch) -> list[Record]:
         prediction, clean_margin, verdict, margin = devices.fetch(
-            _certify(apply, copies, method, threat, *_placed(batch, devices))
+            _certify(apply, copies, method, threat, *_placed(batch, devices), over=over)
         )
         records = _records(batch, prediction, clean_margin, margin)
         return [
@@ -159,6 +160,8 @@ def certified(
     _check(apply, variables, images)
     copies = devices.copies(variables)
     check_eps(threat.eps)
+    # Several devices have an image each in every step, and chunks of images would leave most of them idle.
+    over = map_examples if devices.count == 1 else _at_once
     return sweep(
         measure,
         images,
@@ -298,10 +301,14 @@ def _attack(apply, variables, attack, threat, xs, labels, indices, key):
     return points, inside, *looks
 
 
-@partial(jax.jit, static_argnames="apply")
-def _certify(apply, variables, method, threat, xs, labels):
+def _at_once(f: Callable[..., Any], *batch: Any) -> Any:
+    return jax.vmap(f)(*batch)
+
+
+@partial(jax.jit, static_argnames=("apply", "over"))
+def _certify(apply, variables, method, threat, xs, labels, over):
     def lower_bounds(x, label):
         return margins(method, lambda z: apply(variables, z), threat.region(x), label)
 
-    bounds = jax.vmap(lower_bounds)(xs, labels)
+    bounds = over(lower_bounds, xs, labels)
     return *_look(apply, variables, xs, labels), is_certified(bounds), jnp.min(bounds, axis=-1)
