@@ -82,7 +82,9 @@ def test_the_estimate_counts_what_is_alive_at_once():
 
 def test_weights_are_not_counted_for_every_example():
     weight = jnp.ones((256, 256))
-    need = estimates.Need.of(jax.vmap(lambda x: weight @ (2.0 * weight @ x)), (jnp.ones((8, 256)),), 8)
+    need = estimates.Need.of(
+        jax.vmap(lambda x: weight @ (2.0 * weight @ x)), (jnp.ones((8, 256)),), 8, estimates.Limit(1, True)
+    )
     assert need.fixed >= 2 * weight.nbytes
     assert need.each <= 8 * 256 * 4
 

@@ -62,7 +62,7 @@ def map_examples(f: Callable[..., Any], *batch: Any, memory: str | int | None = 
             return _program_of(f)(f, structure, kinds, limit, setting)(*batch)
         except _ClosesOverTracers:
             pass
-    need = Need.of(jax.vmap(f), batch, examples)
+    need = Need.of(jax.vmap(f), batch, examples, limit)
     limit.warn(need.fixed + need.each)
     return _in_chunks(f, need.chunk(examples, limit), batch)
 
@@ -94,10 +94,10 @@ def _compiled(f: Callable[..., Any], structure: Any, kinds: tuple[_Kind, ...], l
     del setting  # part of the key alone
     shapes = [jax.ShapeDtypeStruct(k.shape, k.dtype, sharding=k.sharding) for k in kinds]
     batch = jax.tree_util.tree_unflatten(structure, shapes)
-    if any(isinstance(const, Tracer) for const in traced(jax.vmap(f), batch, 1).consts):
+    if any(isinstance(const, Tracer) for const in traced(jax.vmap(f), batch, 1)[0].consts):
         raise _ClosesOverTracers
     examples = kinds[0].shape[0]
-    chunk = Need.of(jax.vmap(f), batch, examples).chunk(examples, limit)
+    chunk = Need.of(jax.vmap(f), batch, examples, limit).chunk(examples, limit)
     best, best_chunk = None, 0
     for _ in range(_COMPILES):
         program = jax.jit(partial(_over, f, chunk)).lower(*batch).compile()

@@ -62,17 +62,26 @@ class Need(NamedTuple):
     each: int
 
     @classmethod
-    def of(cls, f: Callable[..., Any], batch: Any, examples: int) -> "Need":
-        """Of `f(*batch)` for batches of any size up to `examples`.
+    def of(cls, f: Callable[..., Any], batch: Any, examples: int, limit: Limit) -> "Need":
+        """Of `f(*batch)` for batches of any size up to `examples`."""
+        return cls.between(f, batch, examples, limit, traced(f, batch, examples)[0])
 
-        The estimate is a maximum of affine functions of the size, so it lies below the chord
-        between one example and all of them, which is used here.
+    @classmethod
+    def between(cls, f: Callable[..., Any], batch: Any, examples: int, limit: Limit, whole: Any) -> "Need":
+        """The same, given the jaxpr of all the examples.
+
+        The estimate is a maximum of affine functions of the number of examples, so it lies below the
+        chord from one to all of them. Where only speed is at stake, constants stand for the first trace.
         """
-        one = peak(traced(f, batch, 1).jaxpr)
+        most = peak(whole.jaxpr)
         if examples == 1:
-            return cls(0, max(one, 1))
-        each = max((peak(traced(f, batch, examples).jaxpr) - one) // (examples - 1), 1)
-        return cls(max(one - each, 0), each)
+            return cls(0, max(most, 1))
+        if limit.asked:
+            one = peak(traced(f, batch, 1)[0].jaxpr)
+            each = max((most - one) // (examples - 1), 1)
+            return cls(max(one - each, 0), each)
+        fixed = min(_total(whole.jaxpr.constvars), most)
+        return cls(fixed, max((most - fixed) // examples, 1))
 
     def chunk(self, examples: int, limit: Limit) -> int:
         """How many examples to take at once."""
@@ -84,10 +93,11 @@ class Need(NamedTuple):
         return max(1, min(examples, fitting))
 
 
-def traced(f: Callable[..., Any], batch: Any, size: int) -> Any:
-    """The jaxpr of `f` on `size` examples."""
+def traced(f: Callable[..., Any], batch: Any, size: int) -> tuple[Any, Any]:
+    """The jaxpr of `f` on `size` examples, and the shapes of what it returns."""
     shrink = lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
-    return jax.make_jaxpr(lambda *args: f(*args))(*jax.tree_util.tree_map(shrink, batch))
+    trace = jax.make_jaxpr(lambda *args: f(*args), return_shape=True)
+    return trace(*jax.tree_util.tree_map(shrink, batch))
 
 
 def peak(jaxpr: Any) -> int:
