@@ -18,6 +18,7 @@ from jaxcert.bounds.affine import affine_range
 from jaxcert.bounds.backward import record_of
 from jaxcert.bounds.patches import Patches, patch_start
 from jaxcert.bounds.rules import Rules
+from jaxcert.bounds.shifts import Shifts, shifts_before_activations
 from jaxcert.bounds.sweep import Frontier, Lift, identity_rows, propagate, range_of
 from jaxcert.bounds.types import Bounds
 from jaxcert.errors import InvalidInputError
@@ -58,6 +59,8 @@ class Enclosures:
             i: found for i, node in nodes if (found := record_of(node)) is not None
         }
         self._order = {index: order for order, index in enumerate(self.records)}
+        per_row = isinstance(self.slope, PerRow)  # whose planes are made anew in every pass
+        self._shifts = Shifts() if per_row else shifts_before_activations(self.graph, self.rules)
         if isinstance(self.slope, Given) and len(self.slope.alphas) != len(self.records):
             raise InvalidInputError(
                 f"slopes hold {len(self.slope.alphas)} arrays but the network has {len(self.records)} "
@@ -92,6 +95,7 @@ class Enclosures:
             rules=self.rules,
             engine="crown",
             two_sided=two_sided,
+            passed=lambda index: self._shifts.passed(index, target),
         )
 
     def _range(self, target: int) -> Bounds:
@@ -143,8 +147,9 @@ class Enclosures:
 
     def _planes_of(self, index: int, slope: Adaptive | Parallel | Fixed | Given) -> Planes:
         lowers, uppers = self._ends(index)
-        consts = self.graph.nodes[index].consts
-        return slope.planes(self.records[index], self._order[index], lowers, uppers, consts)
+        node = self.graph.nodes[index]
+        planes = slope.planes(self.records[index], self._order[index], lowers, uppers, node.consts)
+        return self._shifts.taken_in(self.graph, index, planes)
 
     def _signed(self, target: int, sign: int) -> tuple[jax.Array, jax.Array]:
         """Lower bounds (and, with shared slopes, upper bounds) `[rows]` of `sign` times every entry."""

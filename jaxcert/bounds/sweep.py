@@ -56,6 +56,7 @@ def propagate(
     rules: Rules,
     engine: str,
     two_sided: bool = False,
+    passed: Callable[[int], bool] = lambda _: False,
 ) -> Frontier:
     """Rewrite `coeffs . node_target` in terms of the nodes where `stop` holds (the input always).
 
@@ -63,6 +64,7 @@ def propagate(
       coeffs: `[S, *shape of the target]`, or patches on the target.
       planes: the enclosures of activations and joins.
       two_sided: whether every enclosure met has the same slopes on both sides.
+      passed: which shifts the planes hold already; the others' rules apply.
     """
     pending: dict[int, Form] = {target: coeffs}
     done: dict[int, Form] = {}
@@ -75,7 +77,10 @@ def propagate(
         if index == 0 or stop(index):
             done[index] = form
             continue
-        step = _step(graph, index, form, planes, rules.rule(node, engine), two_sided)
+        if passed(index):
+            step = Step((form,))
+        else:
+            step = _step(graph, index, form, planes, rules.rule(node, engine), two_sided)
         # A cast in the network makes terms of two widths; the target's is the one returned.
         lower, upper = lower + _offset(step.lower, lower), upper + _offset(step.upper, upper)
         for source, part in zip(node.inputs, step.coeffs, strict=True):

@@ -21,10 +21,18 @@ def poisoned(lines: Lines, lower: jax.Array, upper: jax.Array) -> Lines:
     Comparisons with NaN are false, so a relaxation chosen by `where` would silently turn a
     NaN interval into a finite line, and an infinite one has no line worth keeping.
     """
-    # A division, which is exact, and which XLA does not fuse into the loops over the rows of a backward
-    # pass: there every row would compute the whole relaxation again.
-    divisor = jnp.where(jnp.isfinite(lower) & jnp.isfinite(upper), 1.0, jnp.nan).astype(lower.dtype)
-    return Lines(*(part / divisor for part in lines))
+    finite = jnp.isfinite(lower) & jnp.isfinite(upper)
+    return Lines(*(materialised(part, finite) for part in lines))
+
+
+def materialised(value: jax.Array, kept: jax.Array | None = None) -> jax.Array:
+    """Return the value, NaN where not `kept`, in a form that XLA does not compute again for every use.
+
+    It is divided by one, which is exact. Cheaper operations are fused into the loops over the rows of
+    a backward pass, so that every row would compute the whole relaxation again.
+    """
+    kept = ~jnp.isnan(value) if kept is None else kept
+    return value / jnp.where(kept, 1.0, jnp.nan).astype(value.dtype)
 
 
 def unless_overflown(lines: Lines) -> Lines:
