@@ -70,7 +70,7 @@ def planned(plan: Plan, contenders: Sequence[str]) -> list[Task]:
 
 def _done(task: Task, plan: Plan) -> Row:
     least = _least_seconds(task) if plan.platform == "cpu" else 0.0
-    if least > plan.seconds:
+    if least > (task.seconds or plan.seconds):
         return Row(*task.key, "time", f"not begun: needs {least * CPU_FLOPS / 1e12:.1f} TFLOP")
     limits = isolation.usual_limits(plan.seconds)
     return isolation.measure(task, limits, platform=plan.platform, repeats=plan.repeats)

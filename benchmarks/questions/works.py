@@ -14,6 +14,8 @@ from benchmarks.sketch import sketch
 from benchmarks.work import Work, parse
 
 USUAL_FLOPS = 3e11
+GOAL_SECONDS = 1200.0
+"""Limit of the works that have a goal: full CROWN on dm-medium takes the peer minutes a run."""
 
 
 def tasks(
@@ -21,8 +23,9 @@ def tasks(
 ) -> list[Task]:
     """Every work by every contender; those of goals come first, those that are not `usual` are thorough."""
     tier = lambda work: GOAL if work.id in GOALS else USUAL if usual(work) else THOROUGH
+    limit = lambda work: GOAL_SECONDS if work.id in GOALS else None
     return [
-        Task(question, contender, work.id, tier=tier(work))
+        Task(question, contender, work.id, tier=tier(work), seconds=limit(work))
         for work in works
         for contender in selection.contenders
     ]
