@@ -102,9 +102,11 @@ def _compiled(f: Callable[..., Any], structure: Any, kinds: tuple[_Kind, ...], l
     for _ in range(_COMPILES):
         program = jax.jit(partial(_over, f, chunk)).lower(*batch).compile()
         used = _working_memory(program)
-        if used <= limit.size and chunk > best_chunk:
+        if used <= limit.most and chunk > best_chunk:
             best, best_chunk = program, chunk
-        chunk, last = _mended(chunk, examples, used, limit.size), chunk
+            if not limit.asked:  # then the estimate is good enough, and compiling costs more than it gains
+                break
+        chunk, last = _mended(chunk, examples, used, limit.most), chunk
         if chunk == last or chunk <= best_chunk:
             break
     if best is None:

@@ -43,9 +43,14 @@ class Limit(NamedTuple):
             return cls(mesh.size * budget(None), False)
         return cls(min(_fastest(), budget(None)), False)
 
+    @property
+    def most(self) -> int:
+        """What must not be exceeded: what was asked for, or what there is."""
+        return self.size if self.asked else budget(None)
+
     def warn(self, used: int) -> None:
-        """Warn that one example needs more than was asked for, or than there is."""
-        allowed = self.size if self.asked else budget(None)
+        """Warn that one example needs more than `most`."""
+        allowed = self.most
         if used > allowed:
             warnings.warn(
                 f"one example needs about {used / 2**20:.3g} MiB of working memory, more than the "
