@@ -21,7 +21,7 @@ from jax import lax
 
 from jaxcert.kernels import cpu_few_channels, native
 from jaxcert.kernels.geometry import Pads, output_spatial
-from jaxcert.kernels.shaping import pad_spatial
+from jaxcert.kernels.shaping import cropped, pad_spatial
 
 # From about this many multiplications on, XLA's unpadded convolution is up to four times slower than a padded
 # one (jaxlib 0.10.2: 43 ms against 10.5 ms for 64x30x30x32 by 3x3x32x32); below, padding costs a little.
@@ -45,9 +45,7 @@ def conv(
         "groups": groups,
         "precision": precision,
     }
-    if any(low < 0 or high < 0 for low, high in padding):
-        x = pad_spatial(x, [(min(low, 0), min(high, 0)) for low, high in padding])
-        padding = tuple((max(low, 0), max(high, 0)) for low, high in padding)
+    x, padding = cropped(x, padding)
     few = cpu_few_channels.serves(x.shape[-1], tuple(strides), tuple(dilation), groups)
     if few and min(strides) > 1:
         return cpu_few_channels.conv(x, kernel, strides=tuple(strides), padding=padding, precision=precision)

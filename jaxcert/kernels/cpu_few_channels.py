@@ -56,14 +56,15 @@ def _as_rows(kernel, taps: list[int], strides: tuple[int, ...]):
     split = [size for pair in zip(taps, strides, strict=True) for size in pair]
     kernel = kernel.reshape((*split, *kernel.shape[dims:]))
     order = (*range(0, 2 * dims, 2), *range(1, 2 * dims, 2), 2 * dims, 2 * dims + 1)
-    return kernel.transpose(order).reshape(-1, kernel.shape[-1])
+    rows = prod(taps) * prod(strides) * kernel.shape[-2]  # -1 would fail on empty arrays
+    return kernel.transpose(order).reshape(rows, kernel.shape[-1])
 
 
 def stride_one(y, kernel, padding: Pads, precision):
     """y [N, *T, O] convolved by kernel [*K, O, M], stride 1: every tap's product, added where it belongs."""
     dims = y.ndim - 2
     taps, outputs = kernel.shape[:dims], kernel.shape[-1]
-    matrix = jnp.moveaxis(kernel, dims, 0).reshape(y.shape[-1], -1)
+    matrix = jnp.moveaxis(kernel, dims, 0).reshape(y.shape[-1], prod(taps) * outputs)
     parts = lax.dot_general(y, matrix, (((dims + 1,), (0,)), ((), ())), precision=precision)
     parts = pad_spatial(parts, padding)
     sizes = [size - tap + 1 for size, tap in zip(parts.shape[1:-1], taps, strict=True)]

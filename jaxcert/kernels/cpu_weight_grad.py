@@ -15,7 +15,7 @@ from jax import lax
 
 from jaxcert.kernels import native, placement
 from jaxcert.kernels.geometry import Pads
-from jaxcert.kernels.shaping import pad_spatial, phase_split
+from jaxcert.kernels.shaping import cropped, pad_spatial, phase_split
 
 _BLOCK_BYTES = 640 * 1024  # of x and y together: what was fastest for nine layers of the works' networks
 _LEAST, _MOST = 4, 32  # examples in a block
@@ -34,7 +34,9 @@ def conv_weight_grad(
 ):
     """x [N, *S, C], y [N, *T, O] -> [*K, C / groups, O]."""
     window = {"strides": strides, "padding": padding, "dilation": dilation, "precision": precision}
-    if groups > 1 or 0 in (x.size, y.size):
+    if 0 in (x.size, y.size):
+        return native.conv_weight_grad(x, y, kernel_spatial=tuple(kernel_spatial), groups=groups, **window)
+    if groups > 1:
         return by_dots(x, y, kernel_spatial=tuple(kernel_spatial), groups=groups, **window)
     spatial = tuple(kernel_spatial)
     block = examples_per_block(x, y)
@@ -80,12 +82,12 @@ def by_conv(x, y, *, kernel_spatial, strides, padding: Pads, dilation, precision
         )
     ]
     pads = [(low, high) for (low, _), high in zip(padding, highs, strict=True)]
-    images = pad_spatial(images, [(min(low, 0), min(high, 0)) for low, high in pads])
+    images, left = cropped(images, pads)
     out = native.conv(
         images,
         kernel,
         strides=tuple(dilation),
-        padding=tuple((max(low, 0), max(high, 0)) for low, high in pads),
+        padding=left,
         dilation=tuple(strides),
         groups=1,
         precision=precision,

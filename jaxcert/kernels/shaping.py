@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from math import prod
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+
+from jaxcert.kernels.geometry import Pads
 
 
 def pad_spatial(x, padding: Sequence[tuple[int, int]]):
@@ -13,6 +16,16 @@ def pad_spatial(x, padding: Sequence[tuple[int, int]]):
         return x
     zero = jnp.zeros((), x.dtype)
     return lax.pad(x, zero, [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+
+
+def cropped(x, padding: Sequence[tuple[int, int]]) -> tuple[jax.Array, Pads]:
+    """x with what negative entries crop cut off, and the padding that is left, none of it negative."""
+    crops = []
+    for size, (low, high) in zip(x.shape[1:-1], padding, strict=True):
+        crop = min(low, 0), min(high, 0)
+        crops.append(crop if size + sum(crop) >= 0 else (low, high))  # else no pixel is left, zeros alone
+    left = tuple((low - a, high - b) for (low, high), (a, b) in zip(padding, crops, strict=True))
+    return pad_spatial(x, crops), left
 
 
 def phase_split(x, strides, groups: int):

@@ -155,6 +155,34 @@ def test_forms_for_few_channels_equal_native(channels, stride, taps):
 
 
 @pytest.mark.parametrize(
+    ("x_shape", "kernel_shape", "strides", "padding"),
+    [
+        ((2, 5, 5, 1), (3, 3, 1, 0), (1, 1), ((1, 1), (1, 1))),  # no output channel
+        ((2, 5, 5, 1), (3, 3, 1, 0), (2, 2), ((0, 0), (0, 0))),
+        ((2, 5, 5, 0), (3, 3, 0, 2), (2, 2), ((0, 0), (0, 0))),  # no input channel
+        ((0, 5, 5, 2), (3, 3, 2, 2), (1, 1), ((0, 0), (0, 0))),  # no example
+        ((2, 3, 1, 2), (2, 3, 2, 2), (3, 2), ((0, 0), (0, 1))),  # a kernel larger than the image
+        ((2, 1, 4, 2), (1, 2, 2, 3), (2, 2), ((-2, 3), (1, 1))),  # every pixel cropped, zeros instead
+        ((2, 1, 4, 2), (1, 2, 2, 3), (1, 1), ((-2, 3), (1, -1))),
+    ],
+    ids=str,
+)
+def test_forms_for_cpu_equal_native_where_nothing_is_left(x_shape, kernel_shape, strides, padding):
+    x, kernel = normal(*x_shape), normal(*kernel_shape)
+    window = {"strides": strides, "padding": padding, "dilation": (1, 1), "groups": 1, "precision": None}
+    y = native.conv(x, kernel, **window)
+    np.testing.assert_allclose(cpu.conv(x, kernel, **window), y, atol=1e-5)
+    spatial = {"input_spatial": x_shape[1:-1]}
+    expected = native.conv_transpose(y, kernel, **spatial, **window)
+    np.testing.assert_allclose(cpu.conv_transpose(y, kernel, **spatial, **window), expected, atol=1e-4)
+    spatial = {"kernel_spatial": kernel_shape[:-2]}
+    expected = native.conv_weight_grad(x, y, **spatial, **window)
+    np.testing.assert_allclose(
+        cpu_weight_grad.conv_weight_grad(x, y, **spatial, **window), expected, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda x, k: kernels.conv(x, k.astype(jnp.bfloat16)), "one dtype"),
