@@ -145,6 +145,38 @@ def test_without_a_budget_chunks_stay_small_and_nothing_warns():
         assert map_examples(lambda x, y: jnp.sort(x[0] * y)[0], *huge).tolist() == [1.0, 1.0]
 
 
+def test_an_empty_batch_gives_empty_results():
+    empty = jnp.zeros((0, 3))
+    for memory in (None, "1GiB"):
+        run = lambda x, memory=memory: map_examples(lambda x: (x.sum(), x), x, memory=memory)
+        same(run(empty), jax.vmap(lambda x: (x.sum(), x))(empty))
+        same(jax.jit(run)(empty), jax.vmap(lambda x: (x.sum(), x))(empty))
+        (loss, _), _ = mean_gradient(lambda w, x: ((w * x).sum(), ()), 1.0, empty, memory=memory)
+        assert jnp.isnan(loss), "a mean of nothing"
+
+
+def test_devices_count_only_where_they_share_the_batch():
+    """Inside `shard_map` every device has a batch and a memory of its own."""
+    alone = estimates.Limit.of(None)
+    for kind, same_as_alone in (("Auto", False), ("Explicit", False), ("Manual", True)):
+        types = (getattr(jax.sharding.AxisType, kind),)
+        with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((4,), ("data",), axis_types=types)):
+            assert (estimates.Limit.of(None) == alone) == same_as_alone
+
+
+def test_where_memory_is_at_stake_a_chunk_that_was_estimated_too_small_grows(monkeypatch):
+    """As on a GPU without a budget; where only caches are, the first program that fits is kept."""
+    tried, run = [], chunking._in_chunks
+    monkeypatch.setattr(chunking, "_in_chunks", lambda f, chunk, b: tried.append(chunk) or run(f, chunk, b))
+    monkeypatch.setattr(estimates.Need, "chunk", lambda *_: 2)
+    structure = jax.tree.structure(batch(16))
+    kinds = tuple(chunking._Kind(x.shape, x.dtype, x.sharding) for x in jax.tree.leaves(batch(16)))
+    for size, expected in ((estimates.budget(None), [2, 16]), (16 << 20, [2])):
+        tried.clear()
+        chunking._compiled.__wrapped__(wide, structure, kinds, estimates.Limit(size, False), ())
+        assert tried == expected
+
+
 def hinge(w, x, y):
     """A loss with an aux, whose gradient differs from example to example."""
     hidden = jnp.tanh(w["in"] @ x["a"])

@@ -121,7 +121,7 @@ def crown(
         `tightest(ibp(), crown())`; `None` for CROWN itself.
       rules: the rule table; extend it with `CROWN_RULES | {kind: rule}`.
       memory: what the rows of one layer's pass may take for one example: `"2GiB"`, a number of
-        bytes, or `None`: half of what is free on the device.
+        bytes, or `None`: what stays in the caches on CPU, half of what is free on other devices.
 
     Raises (on use):
       UnsupportedPrimitiveError: fn needs an operation without a rule.

@@ -104,7 +104,7 @@ def _compiled(f: Callable[..., Any], structure: Any, kinds: tuple[_Kind, ...], l
         used = _working_memory(program)
         if used <= limit.most and chunk > best_chunk:
             best, best_chunk = program, chunk
-            if not limit.asked:  # then the estimate is good enough, and compiling costs more than it gains
+            if limit.size < limit.most:  # only speed is at stake, and compiling costs more than it gains
                 break
         chunk, last = _mended(chunk, examples, used, limit.most), chunk
         if chunk == last or chunk <= best_chunk:

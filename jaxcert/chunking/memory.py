@@ -38,8 +38,9 @@ class Limit(NamedTuple):
         if memory is not None:
             return cls(budget(memory), True)
         mesh = jax.sharding.get_abstract_mesh()
-        if not mesh.empty and mesh.size > 1:
-            # Chunks of a batch that devices share would leave most of them idle.
+        if not mesh.empty and mesh.size > 1 and not mesh.are_all_axes_manual:
+            # Chunks of a batch that devices share would leave most of them idle. (Inside `shard_map` each
+            # device has a batch of its own.)
             return cls(mesh.size * budget(None), False)
         return cls(min(_fastest(), budget(None)), False)
 
@@ -79,7 +80,7 @@ class Need(NamedTuple):
         chord from one to all of them. Where only speed is at stake, constants stand for the first trace.
         """
         most = peak(whole.jaxpr)
-        if examples == 1:
+        if examples <= 1:
             return cls(0, max(most, 1))
         if limit.asked:
             one = peak(traced(f, batch, 1)[0].jaxpr)
