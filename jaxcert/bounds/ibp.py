@@ -101,7 +101,7 @@ class Ibp:
     def ranges(self, graph: Graph, region: Region, targets: tuple[int, ...]) -> dict[int, Bounds]:
         """Return the intervals of the target nodes and of every node they needed."""
         known: dict[int, Bounds] = {}
-        for index in _needed(graph, region, targets):
+        for index in _needed(graph, region, targets, self.rules):
             known[index] = self._range(graph, region, index, known)
         return known
 
@@ -109,7 +109,7 @@ class Ibp:
         node = graph.nodes[index]
         if index == 0:
             return Bounds(*interval(region))
-        if _straight(graph, region, index):
+        if _straight(graph, region, index, self.rules):
             return affine_range(graph, region, index)
         return self.rules.rule(node, NAME)(node, *(known[i] for i in node.inputs))
 
@@ -141,23 +141,27 @@ def ibp(rules: Rules = IBP_RULES) -> Ibp:
     return Ibp(rules)
 
 
-def _needed(graph: Graph, region: Region, targets: tuple[int, ...]) -> list[int]:
+def _needed(graph: Graph, region: Region, targets: tuple[int, ...], rules: Rules) -> list[int]:
     """The nodes to bound, in order. Values found straight from the input hide what is before them."""
     needed = set(targets)
     for index in range(graph.output, 0, -1):
-        if index in needed and not _straight(graph, region, index):
+        if index in needed and not _straight(graph, region, index, rules):
             needed.update(graph.nodes[index].inputs)
     return sorted(needed)
 
 
-def _straight(graph: Graph, region: Region, index: int) -> bool:
+def _straight(graph: Graph, region: Region, index: int, rules: Rules) -> bool:
     """Whether a node's interval comes from the region itself and not from intervals before it.
 
     In balls that are no boxes this is tighter. In an l_inf ball it is the same interval, but its
-    radius depends on the example only where eps does, so that a batch computes it once.
+    radius depends on the example only where eps does, so that a batch computes it once (by the
+    usual rules: one's own are not gone around there).
     """
     if not graph.affine_in_input()[index]:
         return False
     return not is_box(region) or (
-        isinstance(region, LpBall) and region.clip is None and graph.box_exact()[index]
+        isinstance(region, LpBall)
+        and region.clip is None
+        and graph.box_exact()[index]
+        and all(rules.get(kind) is IBP_RULES.get(kind) for kind in AFFINE)
     )

@@ -212,6 +212,16 @@ def test_own_rules_extend_the_tables():
     assert "sinh" not in IBP_RULES
 
 
+def test_own_rules_of_affine_kinds_are_asked_in_a_box_of_any_type():
+    weights = jnp.asarray([[1.0, -2.0], [0.5, 3.0]])
+    wide = lambda node, x: jax.tree.map(lambda end: end - 9.0, IBP_RULES["dot"](node, x))
+    x, eps = jnp.asarray([0.2, -0.1]), 0.1
+    for region in (jc.linf_ball(x, eps), jc.linf_ball(x, eps, clip=(-1.0, 1.0)), jc.box(x - eps, x + eps)):
+        usual = jc.ibp()(lambda x: x @ weights, region)
+        own = jc.ibp(rules=IBP_RULES | {"dot": wide})(lambda x: x @ weights, region)
+        assert np.asarray(own.lower) == pytest.approx(np.asarray(usual.lower) - 9.0, rel=1e-5)
+
+
 def test_rule_tables_are_frozen_hashable_mappings():
     extended = IBP_RULES | {"sort": ibp_structural}
     assert isinstance(extended, Rules)
