@@ -65,12 +65,14 @@ def stride_one(y, kernel, padding: Pads, precision):
     dims = y.ndim - 2
     taps, outputs = kernel.shape[:dims], kernel.shape[-1]
     matrix = jnp.moveaxis(kernel, dims, 0).reshape(y.shape[-1], prod(taps) * outputs)
-    parts = lax.dot_general(y, matrix, (((dims + 1,), (0,)), ((), ())), precision=precision)
+    # Half precision rounds once, at the end, as in one convolution.
+    wide = y.dtype if y.dtype.itemsize >= 4 else jnp.float32
+    contraction = (((dims + 1,), (0,)), ((), ()))
+    parts = lax.dot_general(y, matrix, contraction, precision=precision, preferred_element_type=wide)
     parts = pad_spatial(parts, padding)
     sizes = [size - tap + 1 for size, tap in zip(parts.shape[1:-1], taps, strict=True)]
-    total = None
+    total = jnp.zeros((y.shape[0], *sizes, outputs), wide)
     for number, tap in enumerate(product(*map(range, taps))):
         stop = (y.shape[0], *(a + n for a, n in zip(tap, sizes, strict=True)), (number + 1) * outputs)
-        part = lax.slice(parts, (0, *tap, number * outputs), stop)
-        total = part if total is None else total + part
-    return total
+        total = total + lax.slice(parts, (0, *tap, number * outputs), stop)
+    return lax.convert_element_type(total, y.dtype)

@@ -182,6 +182,16 @@ def test_forms_for_cpu_equal_native_where_nothing_is_left(x_shape, kernel_shape,
     )
 
 
+def test_transposed_convolutions_of_few_channels_round_half_precision_once():
+    y, kernel = (a.astype(jnp.bfloat16) for a in (normal(4, 12, 12, 8), normal(5, 5, 2, 8)))
+    window = {"strides": (1, 1), "padding": ((2, 2), (2, 2)), "dilation": (1, 1), "groups": 1}
+    window |= {"precision": None, "input_spatial": (12, 12)}
+    wide = native.conv_transpose(y.astype(jnp.float32), kernel.astype(jnp.float32), **window)
+    found = cpu.conv_transpose(y, kernel, **window)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), wide, rtol=2**-8, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
