@@ -36,7 +36,8 @@ def mean_gradient(
     Raises:
       InvalidInputError: no batch, different lengths, a budget that is not understood.
 
-    Cost: that of the gradient. Traces f twice, with a budget three times. Differentiable itself.
+    Cost: that of the gradient. Traces f twice, with a budget three times. Call it under `jax.jit`:
+    outside, every call traces again, and compiles the loop over chunks again. Differentiable itself.
 
     Example:
       >>> import jax.numpy as jnp, jaxcert as jc
