@@ -21,7 +21,7 @@ from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.specification import Function, graph_of, specification
 from jaxcert.bounds.sweep import identity_rows
 from jaxcert.bounds.types import Bounds, LinearBounds, LinearForm
-from jaxcert.chunking import budget, fast_budget
+from jaxcert.chunking import Limit, budget
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.regions import Region, minimize_linear
@@ -93,7 +93,7 @@ class Crown:
 
     def enclosures(self, graph: Graph, region: Region) -> Enclosures:
         """Return the intervals and planes of a graph on a region, found as they are asked for."""
-        found = Enclosures(graph, region, self.slope, self.rules, fast_budget(self.memory))
+        found = Enclosures(graph, region, self.slope, self.rules, Limit.of(self.memory))
         if self.intermediate is not None:
             sources = found.sources(graph.output)
             known = self.intermediate.ranges(graph, region, sources)

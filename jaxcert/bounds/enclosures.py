@@ -9,18 +9,19 @@ functions of one operand, and entries that are only moved keep their intervals.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
 
 import jax
 import jax.numpy as jnp
 
 from jaxcert.bounds.affine import affine_range
 from jaxcert.bounds.backward import record_of
-from jaxcert.bounds.patches import Patches, patch_start
+from jaxcert.bounds.blocks import in_blocks
+from jaxcert.bounds.patches import Patches
 from jaxcert.bounds.rules import Rules
 from jaxcert.bounds.shifts import Shifts, shifts_before_activations
-from jaxcert.bounds.sweep import Frontier, Lift, identity_rows, propagate, range_of
+from jaxcert.bounds.sweep import Frontier, Lift, propagate, range_of
 from jaxcert.bounds.types import Bounds
+from jaxcert.chunking import Limit
 from jaxcert.errors import InvalidInputError
 from jaxcert.graph import Graph
 from jaxcert.graph.ir import ENTRYWISE
@@ -40,7 +41,7 @@ class Enclosures:
     Attributes:
       slope: how each free plane is chosen.
       rules: the rule table of the passes.
-      memory: bytes that the rows of one pass may take; more are computed in blocks.
+      limit: what the rows of one pass may take; more are computed in blocks.
       ranges: intervals known so far, by node.
     """
 
@@ -48,7 +49,7 @@ class Enclosures:
     region: Region
     slope: Slope
     rules: Rules
-    memory: int
+    limit: Limit
     ranges: dict[int, Bounds] = field(default_factory=dict)
     cut: Callable[[int, Bounds], Bounds] = lambda index, bounds: bounds
     _planes: dict[int, Planes] = field(default_factory=dict)
@@ -161,20 +162,9 @@ class Enclosures:
             return low.astype(dtype) + found.lower, high.astype(dtype) + found.upper
 
         self._prepare(target)
-        return _in_blocks(evaluate, self.graph, target, sign, self._block(target))
-
-    def _block(self, target: int) -> int | None:
-        """How many rows (channels, for patches) fit the memory at once; None for all."""
-        if isinstance(self.slope, PerRow):
-            return None
-        node = self.graph.nodes[target]
-        widest = max(n.size for n in self.graph.nodes[: target + 1])
-        itemsize = jnp.dtype(node.dtype).itemsize
-        # Coefficients before and after a rule, and a temporary of it.
-        per_row = 3 * widest * itemsize
-        if node.size * per_row <= self.memory:
-            return None
-        return max(1, self.memory // per_row)
+        # Slopes per row belong to all rows of a pass.
+        limit = None if isinstance(self.slope, PerRow) else self.limit
+        return in_blocks(evaluate, self.graph, target, sign, limit)
 
     def _enclosure(self, index: int, lift: Lift, shape: tuple[int, ...], key: tuple) -> Planes:
         if isinstance(self.slope, PerRow):
@@ -206,50 +196,3 @@ class Enclosures:
     def _ends(self, index: int) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
         inputs = [self.known(i) for i in self.graph.nodes[index].inputs]
         return tuple(b.lower for b in inputs), tuple(b.upper for b in inputs)
-
-
-Evaluate = Callable[[jax.Array | Patches], tuple[jax.Array, jax.Array]]
-
-
-def _in_blocks(
-    evaluate: Evaluate, graph: Graph, target: int, sign: int, block: int | None
-) -> tuple[jax.Array, jax.Array]:
-    """Evaluate one signed row per entry of a node, all at once or about `block` rows after another."""
-    start = patch_start(graph, target)
-    if block is None:
-        return evaluate(_signed(identity_rows(graph, target) if start is None else start, sign))
-    positions = 1 if start is None else prod(start.positions)
-    if start is None or block < positions:
-
-        def entries(some: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return evaluate(_signed(identity_rows(graph, target, some), sign))
-
-        return _block_by_block(entries, graph.nodes[target].size, block, 1)
-
-    def channels(some: jax.Array) -> tuple[jax.Array, jax.Array]:
-        chosen = patch_start(graph, target, some)
-        assert chosen is not None
-        return evaluate(_signed(chosen, sign))
-
-    return _block_by_block(channels, start.rows, block // positions, positions)
-
-
-def _block_by_block(
-    evaluate: Callable[[jax.Array], tuple[jax.Array, jax.Array]], size: int, block: int, positions: int
-) -> tuple[jax.Array, jax.Array]:
-    """Evaluate numbers 0 to size - 1, `block` at a time; each gives one row per position."""
-    count = -(-size // block)
-    # Numbers past the last stand for rows of zeros, which are cut off.
-    numbers = jnp.arange(count * block).reshape(count, block)
-
-    def in_order(found: jax.Array) -> jax.Array:
-        rows = found.reshape(count, positions, block).transpose(1, 0, 2)
-        return rows.reshape(positions, -1)[:, :size].reshape(-1)
-
-    return jax.tree_util.tree_map(in_order, jax.lax.map(evaluate, numbers))
-
-
-def _signed(form: jax.Array | Patches, sign: int) -> jax.Array | Patches:
-    if sign == 1:
-        return form
-    return form.negated() if isinstance(form, Patches) else -form

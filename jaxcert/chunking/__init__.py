@@ -2,6 +2,6 @@
 
 from jaxcert.chunking.examples import map_examples
 from jaxcert.chunking.gradient import mean_gradient
-from jaxcert.chunking.memory import budget, fast_budget
+from jaxcert.chunking.memory import Limit, budget
 
-__all__ = ["budget", "fast_budget", "map_examples", "mean_gradient"]
+__all__ = ["Limit", "budget", "map_examples", "mean_gradient"]

@@ -170,11 +170,6 @@ def budget(memory: str | int | None) -> int:
     return max(1, int(float(found[1]) * _UNITS[found[2].upper()]))
 
 
-def fast_budget(memory: str | int | None) -> int:
-    """Return `budget(memory)`, for `None` what stays in the cache where the first device is the processor."""
-    return Limit.of(memory).size
-
-
 def _fastest() -> int:
     """What stays in the cache, where the first device is the processor; elsewhere no less than all."""
     if jax.local_devices()[0].platform != "cpu":

@@ -16,11 +16,10 @@ from tests.common.images import first_images
 from tests.common.networks import load
 
 pytestmark = pytest.mark.optimised
-CHUNK = 40  # images per batch; the residual network needs 260 MB for each, so it takes fewer
-RESNET_CHUNK, RESNET_EVERY = 4, 8
+RESNET_EVERY = 8
 
 
-def certified(data_dir, name, method, eps, clip, count, chunk=CHUNK, every=1):
+def certified(data_dir, name, method, eps, clip, count, every=1):
     """One flag per image: proven by the method. eps is traced, so all radii share one compilation."""
     network = load(data_dir, name)
     params = network.cast(jnp.float32)
@@ -35,7 +34,7 @@ def certified(data_dir, name, method, eps, clip, count, chunk=CHUNK, every=1):
     logits = jax.jit(jax.vmap(lambda x: network.apply(params, x)))(images)
     # A misclassified image has a negative margin at the centre: no sound bound certifies it.
     correct = np.flatnonzero(np.argmax(logits, axis=-1) == labels)
-    run = jax.jit(lambda xs, ys: jax.lax.map(lambda pair: one(*pair), (xs, ys), batch_size=chunk))
+    run = jax.jit(lambda xs, ys: jc.map_examples(one, xs, ys))
     flags = np.zeros(len(labels), bool)
     flags[correct] = run(images[correct], jnp.asarray(labels[correct]))
     return flags
@@ -66,7 +65,7 @@ def test_clean_error_of_the_mnist_network(data_dir):
 def test_crown_on_the_cifar_resnet(data_dir, eps, published):
     """On every eighth of the 1,000 images that are here: all of them take six minutes (see the README)."""
     name, clip = "abcrown_cifar_resnet_2b", (0.0, 1.0)
-    flags = certified(data_dir, name, jc.crown(), eps, clip, 1_000, RESNET_CHUNK, RESNET_EVERY)
+    flags = certified(data_dir, name, jc.crown(), eps, clip, 1_000, RESNET_EVERY)
     # Two standard errors of the share in a sample from 10,000 images of which `published` % are verified.
     share, n = published / 100, len(flags)
     error = 100 * np.sqrt(share * (1 - share) / n * (1 - n / 10_000))
