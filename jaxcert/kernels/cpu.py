@@ -46,10 +46,10 @@ def conv(
         "precision": precision,
     }
     x, padding = cropped(x, padding)
-    few = cpu_few_channels.serves(x.shape[-1], tuple(strides), tuple(dilation), groups)
-    if few and min(strides) > 1:
-        return cpu_few_channels.conv(x, kernel, strides=tuple(strides), padding=padding, precision=precision)
     spatial = output_spatial(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    few = cpu_few_channels.serves(x.shape[-1], tuple(strides), tuple(dilation), groups)
+    if few and min(strides) > 1 and cpu_few_channels.worthwhile(x, spatial, kernel, tuple(strides)):
+        return cpu_few_channels.conv(x, kernel, strides=tuple(strides), padding=padding, precision=precision)
     padded = any(low or high for low, high in padding) or max(kernel.shape[:-2]) == 1
     if padded or x.shape[0] * prod(spatial) * kernel.size < _LARGE:
         return native.conv(x, kernel, padding=padding, **call)
@@ -109,7 +109,8 @@ def conv_transpose(
         pads.append(((taps - 1) * d - first, last - (out - 1)))
         start = low - first * stride
         crops.append((-start, start + size - (last - first + 1) * stride))
-    if cpu_few_channels.serves(kernel.shape[-1] // prod(strides), tuple(strides), tuple(left), groups):
+    few = cpu_few_channels.serves(kernel.shape[-1] // prod(strides), tuple(strides), tuple(left), groups)
+    if few and cpu_few_channels.worthwhile_transposed(y, kernel):
         phases = cpu_few_channels.stride_one(y, kernel, tuple(pads), precision)
     else:
         phases = conv(

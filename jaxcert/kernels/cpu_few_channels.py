@@ -16,11 +16,31 @@ from jaxcert.kernels.geometry import Pads, output_spatial
 from jaxcert.kernels.shaping import pad_spatial, phase_split
 
 _FEW = 12  # numbers per block of stride x stride pixels
+# Numbers per window: with more XLA's own kernel is busy enough (7x7 by stride 2 of RGB: 11 ms, not 67).
+_COLUMNS = 64
+# Of the matrix, and of its padded copy. Buffers of 32 MiB and more glibc maps anew in every call (640 images,
+# 4x4 by stride 2 of RGB, transposed: 92 ms, not 18).
+_BYTES = 28 << 20
 
 
 def serves(channels: int, strides: tuple[int, ...], dilation: tuple[int, ...], groups: int) -> bool:
     """Whether these forms are the faster ones (for `conv` also a stride must separate the windows)."""
     return groups == 1 and set(dilation) == {1} and channels * prod(strides) <= _FEW
+
+
+def worthwhile(x, spatial: tuple[int, ...], kernel, strides: tuple[int, ...]) -> bool:
+    """Whether `conv` is the faster form for as many windows of such a size."""
+    taps = prod(-(-k // s) * s for k, s in zip(kernel.shape, strides, strict=False))
+    return taps * x.shape[-1] <= _COLUMNS and _fits(x, spatial, taps * x.shape[-1])
+
+
+def worthwhile_transposed(y, kernel) -> bool:
+    """Whether `stride_one` is the faster form for as many pixels."""
+    return _fits(y, y.shape[1:-1], 2 * prod(kernel.shape[:-2]) * kernel.shape[-1])
+
+
+def _fits(value, spatial: tuple[int, ...], columns: int) -> bool:
+    return value.shape[0] * prod(spatial) * columns * value.dtype.itemsize <= _BYTES
 
 
 def conv(x, kernel, *, strides: tuple[int, ...], padding: Pads, precision):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -180,6 +181,22 @@ def test_forms_for_cpu_equal_native_where_nothing_is_left(x_shape, kernel_shape,
     np.testing.assert_allclose(
         cpu_weight_grad.conv_weight_grad(x, y, **spatial, **window), expected, atol=1e-4
     )
+
+
+def test_forms_for_few_channels_are_left_where_their_matrix_is_large():
+    """Beyond tens of MiB memory is mapped anew for every call, and budgets do not count what a form takes."""
+    window = {"strides": (2, 2), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    window |= {"precision": None}
+
+    def ours(form, *shapes, **more):
+        arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+        return "conv_general_dilated" not in primitives_in(partial(form, **window, **more), *arguments)
+
+    for images, few in ((64, True), (2560, False)):
+        assert ours(cpu.conv, (images, 28, 28, 3), (4, 4, 3, 16)) == few
+        back = ours(cpu.conv_transpose, (images, 14, 14, 16), (4, 4, 3, 16), input_spatial=(28, 28))
+        assert back == few
+    assert not ours(cpu.conv, (64, 28, 28, 3), (7, 7, 3, 64)), "wide windows"
 
 
 def test_transposed_convolutions_of_few_channels_round_half_precision_once():
