@@ -8,6 +8,7 @@ fuses, and no promise where it copies.
 import math
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -39,9 +40,9 @@ class Limit(NamedTuple):
             return cls(budget(memory), True)
         mesh = jax.sharding.get_abstract_mesh()
         if not mesh.empty and mesh.size > 1 and not mesh.are_all_axes_manual:
-            # Chunks of a batch that devices share would leave most of them idle. (Inside `shard_map` each
-            # device has a batch of its own.)
-            return cls(mesh.size * budget(None), False)
+            # Chunks of a batch that devices share would leave most of them idle, and processes that each ask
+            # for their own free memory could disagree. (Inside `shard_map` each device has its own batch.)
+            return cls(sys.maxsize, False)
         return cls(min(_fastest(), budget(None)), False)
 
     @property
