@@ -18,6 +18,8 @@ from benchmarks.questions.scaling import OPERATIONS, QUESTION, SWEEPS
 from benchmarks.table import ratio
 
 COLOURS = dict(zip(OPERATIONS, ("#0072B2", "#009E73", "#D55E00", "#CC79A7"), strict=True))
+WORKS = ("bounds", "training", "attacks")
+"""The questions whose rows are times of works."""
 NAMES = {"ibp": "IBP", "crown-ibp": "CROWN-IBP", "crown": "CROWN", "pgd": "PGD-40"}
 
 
@@ -42,7 +44,8 @@ def scaling(rows: Sequence[Row], path: Path, clock: str = "cpu") -> None:
 
 def goals(rows: Sequence[Row], path: Path, clock: str = "cpu") -> None:
     """Reached ratios beside the goals: left of the bar's end means met, one line per work."""
-    found = {(row.contender, row.id): row for row in rows if row.question != QUESTION.name}
+    # Other questions ask other things of the same works.
+    found = {(row.contender, row.id): row for row in rows if row.question in WORKS}
     figure, panel = plt.subplots(figsize=(9, 7), layout="constrained")
     for place, (work, goal) in enumerate(GOALS.items()):
         panel.barh(place, goal.share, color="#DDDDDD", height=0.7)

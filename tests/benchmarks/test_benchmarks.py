@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import flops, images, isolation, networks, results, timer
+from benchmarks import figures, flops, images, isolation, networks, results, timer
 from benchmarks.catalog import QUESTIONS, question
 from benchmarks.compare import change, compare
 from benchmarks.contenders import JAXCERT
@@ -182,3 +182,15 @@ def test_whatever_a_measurement_does_becomes_a_row():
     assert row.data["compiled_later"] == 0
     assert isolation.measure(replace(task, id="nonsense"), isolation.Limits(120.0)).status == "failed"
     assert isolation.measure(task, isolation.Limits(0.01)).status == "time"
+
+
+def test_the_figure_of_the_goals_takes_times_from_questions_about_time(tmp_path):
+    """Other questions have rows of the same works, without times; unmeasured goals are said, not left out."""
+    work = "train-pgd/mlp/64"
+    rows = [
+        Row("training", JAXCERT, work, "ok", "", {"cpu_ms": 1.0, "wall_ms": 1.0}),
+        Row("training", "torch", work, "ok", "", {"cpu_ms": 3.0, "wall_ms": 3.0}),
+        Row("compile-time", JAXCERT, work, "ok", "", {"compile_s": 2.0}),
+    ]
+    figures.goals(rows, tmp_path / "goals.png")
+    assert (tmp_path / "goals.png").stat().st_size > 10_000
