@@ -22,7 +22,7 @@ _UNITS = {"B": 1}
 for _power, _letter in enumerate("KMGT", start=1):
     _UNITS |= {f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
 # Processors work fastest on what stays in their caches: with chunks of this size the CROWN-IBP bound of the
-# Wong-Kolter network takes half of the time of one batch of 64, and its gradient too (docs/decisions.md, 25).
+# Wong-Kolter network takes 0.6 of the time of one batch of 64, and its gradient too (docs/decisions.md, 25).
 _CACHE_PER_PROCESSOR = 8 << 20
 _LEAST_CACHE = 16 << 20
 _LEAST_CHUNK, _BEYOND_CACHE = 4, 8
