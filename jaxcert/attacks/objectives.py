@@ -1,12 +1,24 @@
 """What attacks maximise: functions of the logits of one example and its label.
 
 An objective is any function `(logits [K], label) -> scalar`. A label outside 0..K-1 gives NaN.
+One that needs to know the clean answer is `Anchored`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+
+Objective = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@runtime_checkable
+class Anchored(Protocol):
+    """An objective that attacks first give the logits at the centre of the region."""
+
+    def anchored(self, logits: jax.Array) -> Objective: ...
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
@@ -56,6 +68,60 @@ def targeted_margin(target: int | jax.Array) -> TargetedMargin:
     -0.5
     """
     return TargetedMargin(target)
+
+
+@dataclass(frozen=True)
+class TargetedCrossEntropy:
+    """Minus the cross-entropy of `target`; see `targeted_cross_entropy`."""
+
+    target: int | jax.Array
+
+    def __call__(self, logits: jax.Array, label: jax.Array) -> jax.Array:
+        exists = (label >= 0) & (label < logits.shape[0])
+        return jnp.where(exists, _logit(logits, self.target) - jax.nn.logsumexp(logits), jnp.nan)
+
+
+def targeted_cross_entropy(target: int | jax.Array) -> TargetedCrossEntropy:
+    """The objective `log softmax(logits)[target]`: makes one class likely (theses/4b A9).
+
+    `target` as for `targeted_margin`.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.attacks import targeted_cross_entropy
+    >>> round(float(targeted_cross_entropy(0)(jnp.array([0.0, 0.0]), 1)), 4)
+    -0.6931
+    """
+    return TargetedCrossEntropy(target)
+
+
+@dataclass(frozen=True)
+class KlDivergence:
+    """KL(clean || attacked); see `kl_divergence`."""
+
+    def anchored(self, logits: jax.Array) -> Objective:
+        clean = jax.nn.log_softmax(logits)
+
+        def divergence(attacked: jax.Array, label: jax.Array) -> jax.Array:
+            exists = (label >= 0) & (label < attacked.shape[0])
+            each = jnp.exp(clean) * (clean - jax.nn.log_softmax(attacked))
+            return jnp.where(exists, jnp.sum(each), jnp.nan)
+
+        return divergence
+
+
+def kl_divergence() -> KlDivergence:
+    """The objective `KL(softmax(logits at the centre) || softmax(logits))`, in nats: TRADES (theses/4b D2).
+
+    It does not know the label, and its gradient at the centre is zero: start elsewhere
+    (`random_start`).
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcert.attacks import kl_divergence
+    >>> objective = kl_divergence().anchored(jnp.array([0.0, 0.0]))
+    >>> float(objective(jnp.array([1.0, 1.0]), jnp.array(0)))
+    0.0
+    """
+    return KlDivergence()
 
 
 def _logit(logits: jax.Array, index: int | jax.Array) -> jax.Array:

@@ -1,6 +1,5 @@
 """Projected gradient ascent on the loss inside a region."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
@@ -9,72 +8,94 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxcert.attacks.answer import Answer, Network, answer_of, as_label
+from jaxcert.attacks.attempts import best_of, better
 from jaxcert.attacks.direction import steepest_ascent, uphill
-from jaxcert.attacks.objectives import cross_entropy
-from jaxcert.attacks.result import AttackResult, judged, worse_for_network
+from jaxcert.attacks.expectation import Expectation
+from jaxcert.attacks.objectives import Anchored, Objective, cross_entropy
+from jaxcert.attacks.proxy import GradientMap
+from jaxcert.attacks.result import AttackResult, judged, nothing_yet
+from jaxcert.attacks.settings import require_count
 from jaxcert.attacks.start import Start, random_start
 from jaxcert.errors import InvalidInputError
-from jaxcert.regions import LpBall, Product, Region, flattened
+from jaxcert.regions import LpBall, Product, Region
 from jaxcert.regions.project import project_scaled
-
-Network = Callable[..., jax.Array]
-Objective = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Pgd:
-    """Projected gradient ascent; made by `pgd`, `fgsm` and `fgsm_rs`, which explain the fields."""
+    """Projected gradient ascent; made by `pgd`, `ifgsm`, `fgsm` and `fgsm_rs`, which explain the fields."""
 
     step_size: ArrayLike | None
     start: Start
+    gradient: GradientMap | None
     steps: int = field(metadata={"static": True})
     restarts: int = field(metadata={"static": True})
-    loss: Objective = field(metadata={"static": True})
+    loss: Objective | Anchored = field(metadata={"static": True})
     keep_best: bool = field(metadata={"static": True})
+    early_stop: bool = field(metadata={"static": True})
 
-    def __call__(self, fn: Network, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
+    def __call__(
+        self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
+    ) -> AttackResult:
         """Attack one example; see `pgd`."""
-        given, label = label, _as_label(label)
         region = jax.lax.stop_gradient(region)
-        answer = _frozen(flattened(fn, region), self.loss, region, label)
-        _check_range(given, answer, region)
-        return jax.lax.stop_gradient(self._from_all_starts(answer, region, label, key))
+        answer = answer_of(fn, self.loss, region, label)
+        label = as_label(label)
 
-    def _from_all_starts(self, answer, region: Region, label: jax.Array, key: jax.Array) -> AttackResult:
-        def restart(index, best):
-            return _better(
-                self._ascend(answer, region, label, jax.random.fold_in(key, index)), best, index == 0
-            )
+        def restart(index):
+            return self._ascend(answer, region, label, jax.random.fold_in(key, index))
 
-        return jax.lax.fori_loop(0, self.restarts, restart, _nothing_yet(answer, region))
+        found = best_of(
+            restart,
+            self.restarts,
+            nothing_yet(answer, region, key),
+            early_stop=self.early_stop,
+            replace_first=True,
+        )
+        return jax.lax.stop_gradient(found)
 
-    def _ascend(self, answer, region: Region, label: jax.Array, key: jax.Array) -> AttackResult:
+    def _ascend(self, answer: Answer, region: Region, label: jax.Array, key: jax.Array) -> AttackResult:
         climb = jax.value_and_grad(answer, has_aux=True)
         chosen = _default_step(region, self.steps) if self.step_size is None else self.step_size
         step_size = jnp.asarray(chosen, region.dtype)
         move = steepest_ascent if self.steps == 1 else uphill
 
-        def step(index, carry):
-            x, best = carry
-            (loss, logits), gradient = climb(x)
+        def step(index, x, best):
+            now = jax.random.fold_in(key, index)
+            (loss, logits), gradient = climb(x, now)
+            if self.gradient is not None:
+                gradient = self.gradient(gradient, key=jax.random.fold_in(now, 1))
             if self.keep_best:
-                best = _better(judged(x, logits, loss, label), best, index == 0)
+                best = better(judged(x, logits, loss, label), best, index == 0)
             return project_scaled(region, x + move(region, x, gradient, step_size)), best
 
-        first = self.start(region, key=key), _nothing_yet(answer, region)
-        x, best = jax.lax.fori_loop(0, self.steps, step, first)
-        loss, logits = answer(x)
-        return _better(judged(x, logits, loss, label), best, not self.keep_best)
+        def more(state):
+            index, _, best = state
+            return (index < self.steps) & ~best.success if self.early_stop else index < self.steps
+
+        def go_on(state):
+            index, x, best = state
+            return index + 1, *step(index, x, best)
+
+        # The first step is the only one whose key draws the start too.
+        x = self.start(region, key=key)
+        zero, nothing = jnp.zeros((), jnp.int32), nothing_yet(answer, region, key)
+        _, x, best = jax.lax.while_loop(more, go_on, (zero, x, nothing))
+        loss, logits = answer(x, jax.random.fold_in(key, self.steps))
+        return better(judged(x, logits, loss, label), best, not self.keep_best)
 
 
 def pgd(
     steps: int = 40,
     restarts: int = 1,
     step_size: ArrayLike | None = None,
-    loss: Objective = cross_entropy,
+    loss: Objective | Anchored = cross_entropy,
     start: Start | None = None,
     keep_best: bool = True,
+    early_stop: bool = False,
+    gradient: GradientMap | None = None,
 ) -> Pgd:
     """Projected gradient ascent inside a region: called as `attack(fn, region, label, key=key)`.
 
@@ -97,11 +118,15 @@ def pgd(
         on average, steps of 0.25 eps 0.24 %). The works' settings: 0.25 (theses/2 A6, B.3.2;
         theses/4b 4.2), 0.2 (theses/4b 5.2), `0.01 / eps` (MNIST, theses/4b A3).
       loss: the objective to climb, `(logits, label) -> scalar`, static: `cross_entropy`,
-        `margin_loss`, `targeted_margin(k)` or your own.
+        `margin_loss`, `dlr`, `kl_divergence()`, `targeted_margin(k)`, ... or your own.
       start: `random_start()` (the default), `center_start()` or `start_at(x)`.
       keep_best: return the best of all points visited, the first and the last of each start
         included: a misclassified one first, then the highest loss (theses/4b section 8, item
         8). `False` returns the last point of each start and saves the bookkeeping.
+      early_stop: go on only until a misclassified point is found (with `keep_best`), static. A
+        batch ends when all its examples have fallen or used their steps.
+      gradient: what is climbed in the place of the gradient, `(gradient, key=key) -> gradient`, such
+        as `rotated_gradient`.
 
     Returns:
       An `AttackResult`. Gradients do not flow into it nor through the loop, so
@@ -126,78 +151,13 @@ def pgd(
     >>> bool(result.success), round(float(result.margin), 3)
     (False, 0.293)
     """
-    _require_count(steps, "steps")
-    _require_count(restarts, "restarts")
+    require_count(steps, "steps")
+    require_count(restarts, "restarts")
     step_size = None if step_size is None else _as_step(step_size)
     start = random_start() if start is None else start
-    return Pgd(step_size, start, int(steps), int(restarts), loss, keep_best)
-
-
-def _frozen(fn: Network, loss: Objective, region: Region, label: jax.Array):
-    """`x -> (loss, logits)` with everything that `fn` closes over held constant.
-
-    The parameters inside `fn` may be differentiated by the caller. Hoisting and stopping them
-    keeps that differentiation out of the loop, where it would store every step for nothing.
-    """
-    example = jax.ShapeDtypeStruct(region.shape, region.dtype)
-    network, parameters = jax.closure_convert(fn, example)
-    parameters = jax.lax.stop_gradient(parameters)
-
-    def answer(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits = network(x, *parameters)
-        return loss(logits, label), logits
-
-    logits = jax.eval_shape(lambda x: network(x, *parameters), example)
-    if len(logits.shape) != 1 or logits.shape[0] < 2:
-        raise InvalidInputError(
-            f"An attack needs a function that maps one example to logits [K] with K >= 2, but it returned "
-            f"shape {logits.shape}; remove the batch axis inside it and use jax.vmap outside."
-        )
-    value = jax.eval_shape(lambda x: answer(x)[0], example)
-    if value.shape != ():
-        raise InvalidInputError(
-            f"An attack's loss must be a scalar per example, but got shape {value.shape}."
-        )
-    return answer
-
-
-def _better(new: AttackResult, old: AttackResult, always: jax.Array | bool) -> AttackResult:
-    take = worse_for_network(new, old) | always
-    return jax.tree.map(lambda a, b: jnp.where(take, a, b), new, old)
-
-
-def _nothing_yet(answer, region: Region) -> AttackResult:
-    """A place for the best point, of the right types; the first point visited replaces it."""
-    loss, logits = jax.eval_shape(answer, jax.ShapeDtypeStruct(region.shape, region.dtype))
-    nan = jnp.full((), jnp.nan)
-    x = jnp.full(region.shape, jnp.nan, region.dtype)
-    return AttackResult(x, jnp.asarray(False), nan.astype(loss.dtype), nan.astype(logits.dtype))
-
-
-def _as_label(label: ArrayLike) -> jax.Array:
-    label = jnp.asarray(label)
-    if label.ndim != 0 or not jnp.issubdtype(label.dtype, jnp.integer):
-        raise InvalidInputError(
-            f"An attack takes the label of one example, an integer scalar, but got shape {label.shape} of "
-            f"type {label.dtype}; use jax.vmap over a batch."
-        )
-    return label.astype(jnp.int64 if label.dtype.itemsize == 8 else jnp.int32)
-
-
-def _check_range(label: ArrayLike, answer, region: Region) -> None:
-    if isinstance(label, Tracer):
-        return
-    _, logits = jax.eval_shape(answer, jax.ShapeDtypeStruct(region.shape, region.dtype))
-    # numpy, not jax.numpy: under jit even a constant becomes a tracer once JAX has touched it.
-    if not 0 <= int(np.asarray(label)) < logits.shape[0]:
-        raise InvalidInputError(
-            f"The label is {label}, but the network has classes 0 to {logits.shape[0] - 1}; check the data."
-        )
-
-
-def _require_count(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InvalidInputError(f"{name} must be an integer of at least 1, got {value!r}.")
+    if early_stop and not keep_best:
+        raise InvalidInputError("early_stop looks at every point, so it needs keep_best=True.")
+    return Pgd(step_size, start, gradient, int(steps), int(restarts), loss, keep_best, early_stop)
 
 
 def _default_step(region: Region, steps: int) -> float:

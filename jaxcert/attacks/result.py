@@ -1,11 +1,13 @@
 """What an attack returns, and how a point is judged and compared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
 from jaxcert.attacks.objectives import margin_loss
+from jaxcert.regions import Region
 
 
 @jax.tree_util.register_dataclass
@@ -36,6 +38,16 @@ def judged(x: jax.Array, logits: jax.Array, loss: jax.Array, label: jax.Array) -
     wrong = jnp.argmax(logits).astype(label.dtype) != label
     exists = (label >= 0) & (label < logits.shape[0])
     return AttackResult(x, wrong | ~jnp.isfinite(margin), jnp.where(exists, loss, jnp.nan), margin)
+
+
+def nothing_yet(
+    answer: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]], region: Region, key: jax.Array
+) -> AttackResult:
+    """A place for the best point, of the right types; the first point visited replaces it."""
+    loss, logits = jax.eval_shape(answer, jax.ShapeDtypeStruct(region.shape, region.dtype), key)
+    nan = jnp.full((), jnp.nan)
+    x = jnp.full(region.shape, jnp.nan, region.dtype)
+    return AttackResult(x, jnp.asarray(False), nan.astype(loss.dtype), nan.astype(logits.dtype))
 
 
 def worse_for_network(new: AttackResult, old: AttackResult) -> jax.Array:
