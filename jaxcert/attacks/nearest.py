@@ -18,6 +18,8 @@ from jaxcert.regions.nearest import measure
 from jaxcert.regions.product import joined
 from jaxcert.regions.project import project, project_scaled
 
+SomeNetwork = Network | Expectation
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def gauge_ball(region: Region) -> LpBall:
 
 @dataclass(frozen=True)
 class Judge:
-    """Says what a point is worth: one network, one region, one label."""
+    """Says how good a find a point is, for one network, region and label; `ball` measures distances."""
 
     answer: Answer
     region: Region
@@ -84,7 +86,10 @@ class Judge:
 
     def at(self, x: jax.Array, key: jax.Array) -> Find:
         """What the network says at `x`, a point of the clip range."""
-        loss, logits = self.answer(x, key)
+        return self.of(x, *self.answer(x, key))
+
+    def of(self, x: jax.Array, loss: jax.Array, logits: jax.Array) -> Find:
+        """The same, where the answer is known."""
         result = judged(x, logits, loss, self.label)
         distance = measure(self.ball, x - self.ball.center)
         # Only an invalid region has no distance: it counts as wrong everywhere.
@@ -113,18 +118,14 @@ def nearer(new: Find, old: Find) -> Find:
 class Seeker:
     """An attack that looks for the nearest adversarial point, and so also attacks a region."""
 
-    def _judge(self, fn: Network | Expectation, region: Region, label: ArrayLike) -> Judge:
+    def _judge(self, fn: SomeNetwork, region: Region, label: ArrayLike) -> Judge:
         return Judge(answer_of(fn, margin_loss, region, label), region, gauge_ball(region), as_label(label))
 
-    def _seek(
-        self, fn: Network | Expectation, judge: Judge, center: Find, key: jax.Array, fixed: bool
-    ) -> Find:
+    def _seek(self, fn: SomeNetwork, judge: Judge, center: Find, key: jax.Array, fixed: bool) -> Find:
         """The nearest find; with `fixed` one inside the region will do."""
         raise NotImplementedError
 
-    def __call__(
-        self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
-    ) -> AttackResult:
+    def __call__(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
         """Attack one example inside its region."""
         center_key, key, last_key = jax.random.split(key, 3)
         judge = self._judge(fn, jax.lax.stop_gradient(region), label)
@@ -132,9 +133,7 @@ class Seeker:
         find = self._seek(fn, judge, center, key, True)
         return jax.lax.stop_gradient(judge.within(find, center, last_key))
 
-    def nearest(
-        self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
-    ) -> Nearest:
+    def nearest(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> Nearest:
         """The nearest adversarial point found, inside the region or not."""
         center_key, key, _ = jax.random.split(key, 3)
         judge = self._judge(fn, jax.lax.stop_gradient(region), label)
