@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from jaxcert.cli.choices import BoundName, NormName, attack_named, bounding_methods
+from jaxcert.cli.choices import AttackName, BoundName, NormName, attack_named, bounding_methods
 from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.parse import parse
 from jaxcert.cli.runs import first_images, open_run
@@ -18,7 +18,7 @@ from jaxcert.train import NORMS
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Clean error, error under PGD and certified error on the test images of a run.
+    """Clean error, error under attack and certified error on the test images of a run.
 
     Writes one JSON line per image as it goes, then report.json and figure.png. The same command goes on
     where an interrupted one stopped.
@@ -34,12 +34,16 @@ class Evaluate:
     """Bounding methods that certify."""
     cascade: bool = False
     """Run the methods in their order, each only on the images that those before left uncertified."""
+    attack: AttackName = "pgd"
+    """The attack: gradient ascent, one step of it, AutoAttack, its larger form, or one stage of it."""
     steps: int = 40
-    """Steps of the PGD attack."""
+    """Steps of the attack (pgd)."""
     restarts: int = 5
-    """Random starts of the PGD attack."""
+    """Random starts of the attack (pgd)."""
     step_size: float | None = None
-    """Step of the PGD attack, as a multiple of eps; None: 2.5 / steps (l_2: at least 0.25)."""
+    """Step of the attack (pgd), as a multiple of eps; None: 2.5 / steps (l_2: at least 0.25)."""
+    queries: int | None = None
+    """Forward passes of Square (autoattack, autoattack-plus, square); None: 5000."""
     limit: int | None = None
     """Use only this many test images, the first ones; None: all."""
     batch_size: int = 256
@@ -47,7 +51,7 @@ class Evaluate:
     certify_batch_size: int = 8
     """Images per batch of bounds, which need much memory: small batches stay in a CPU's cache."""
     seed: int = 0
-    """Seed of the attack's random starts."""
+    """Seed of the attack."""
     data_dir: Path | None = None
     """Folder of the data set's files; None: that of the run, else JAXCERT_DATA."""
     out: Path | None = None
@@ -76,10 +80,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _protocol(options: Evaluate, eps: float, norm: NormName) -> Protocol:
-    attack, name = attack_named("pgd", options.steps, options.restarts, options.step_size)
+    norm = options.norm or norm
+    numbers = (options.steps, options.restarts, options.step_size)
+    attack, name = attack_named(options.attack, *numbers, norm=norm, queries=options.queries)
     return Protocol(
         eps=tuple(dict.fromkeys(options.eps)) or (eps,),
-        norm=NORMS[options.norm or norm],
+        norm=NORMS[norm],
         attack=attack,
         attack_name=name,
         methods=bounding_methods(options.methods),

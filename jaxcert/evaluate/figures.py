@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxcert.errors import InvalidInputError
+from jaxcert.evaluate.radii import RobustAccuracy
 from jaxcert.evaluate.report import Report
 
 # Okabe and Ito's palette: distinct for the common kinds of colour blindness.
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#666666"
+GREEN, PURPLE = "#009E73", "#CC79A7"
+CURVES = ((ORANGE, "v"), (BLUE, "o"), (BLACK, "s"), (GREEN, "D"), (PURPLE, "^"))
 INCHES_PER_LEGEND_ENTRY = 2.2
 
 
@@ -47,13 +50,47 @@ def errors_against_eps(
         panel.set_xlim(0, 1.05 * farthest if farthest else None)
         if len(networks) > 1:
             panel.set_title(network, fontsize=11)
-        panel.set_xlabel(f"eps ({_norm(reports[0])} radius, pixels in [0, 1])", fontsize=9)
+        panel.set_xlabel(f"eps ({_symbol(reports[0].norm)} radius, pixels in [0, 1])", fontsize=9)
     panels[0].set_ylabel("error (% of images)")
     largest = max(100 * max(r.clean, r.attacked or 0, *r.certified.values()) / r.n for r in reports)
     top = 100 if largest > 50 else max(1.25 * largest, 5)
     panels[0].set_ylim(-0.02 * top, 1.02 * top)
     _legend(figure, panels, columns=int(width / INCHES_PER_LEGEND_ENTRY))
     figure.suptitle(f"{title} (n = {_images(reports)})", fontsize=12 if len(networks) > 1 else 10)
+    save(figure, path)
+
+
+def robust_accuracy_against_eps(
+    curves: Mapping[str, Sequence[RobustAccuracy]],
+    path: Path,
+    *,
+    title: str,
+    norm: float = float("inf"),
+    trained_at: float | None = None,
+) -> None:
+    """Writes a PNG with robust accuracy against eps, one curve per name: an upper bound of the true one.
+
+    Every point says how many of all images are left. A thin line marks the eps of training.
+
+    Raises:
+      InvalidInputError: there is no curve, or one without points.
+    """
+    if not curves or not all(curves.values()):
+        raise InvalidInputError("A figure of robust accuracy needs at least one point of each curve.")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    panel = figure.subplots()
+    for place, (name, curve) in enumerate(curves.items()):
+        _robust_curve(panel, name, curve, *CURVES[place % len(CURVES)], numbers=len(curves) == 1)
+    if trained_at is not None:
+        panel.axvline(trained_at, color=GREY, linewidth=1, zorder=1, label="eps of training")
+    panel.set_xlim(left=0)
+    panel.set_ylim(-2, 104)
+    panel.set_xlabel(f"eps ({_symbol(norm)} radius, pixels in [0, 1])", fontsize=9)
+    panel.set_ylabel("robust accuracy (% of images)")
+    _plain(panel)
+    _legend(figure, [panel], columns=2)
+    counts = sorted({one.n for curve in curves.values() for one in curve})
+    figure.suptitle(f"{title} (n = {_range(counts)})", fontsize=10)
     save(figure, path)
 
 
@@ -101,6 +138,22 @@ def save(figure: Figure, path: Path) -> None:
     os.replace(partial, path)
 
 
+def _robust_curve(
+    panel: Axes, name: str, curve: Sequence[RobustAccuracy], color: str, marker: str, numbers: bool
+) -> None:
+    eps, left = [one.eps for one in curve], [one.percent for one in curve]
+    panel.plot(eps, left, color=color, marker=marker, markersize=5, label=name)
+    for one in curve if numbers else ():
+        panel.annotate(
+            f"{one.robust}/{one.n}",
+            (one.eps, one.percent),
+            xytext=(5, 5),
+            textcoords="offset points",
+            fontsize=8,
+            color=GREY,
+        )
+
+
 def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
     entries = {}
     for panel in panels:
@@ -139,6 +192,10 @@ def _errors_panel(panel: Axes, reports: Sequence[Report]) -> None:
             label="attacked (lower bound)",
         )
     panel.plot(eps, clean, color=BLACK, linestyle=":", label="clean")
+    _plain(panel)
+
+
+def _plain(panel: Axes) -> None:
     panel.xaxis.set_major_locator(MaxNLocator(4))
     panel.set_axisbelow(True)
     panel.grid(color="0.9")
@@ -170,10 +227,13 @@ def _image_panel(panel: Axes, image: np.ndarray) -> None:
     panel.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
 
 
-def _norm(report: Report) -> str:
-    return "$\\ell_\\infty$" if report.norm == float("inf") else f"$\\ell_{{{report.norm:g}}}$"
+def _symbol(norm: float) -> str:
+    return "$\\ell_\\infty$" if norm == float("inf") else f"$\\ell_{{{norm:g}}}$"
 
 
 def _images(reports: Sequence[Report]) -> str:
-    counts = sorted({report.n for report in reports})
+    return _range(sorted({report.n for report in reports}))
+
+
+def _range(counts: Sequence[int]) -> str:
     return f"{counts[0]} images" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} images"

@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcert.attacks import Expectation
 from jaxcert.bounds import is_certified, margins
 from jaxcert.chunking import map_examples
 from jaxcert.devices import ONE_DEVICE, Devices
 from jaxcert.errors import InvalidInputError
+from jaxcert.evaluate.network import Apply, attackable, logits_at
 from jaxcert.evaluate.results import Record, Results, finite
 from jaxcert.evaluate.sweep import Batch, Images, check_labels, sweep
 from jaxcert.evaluate.threat import ThreatModel
@@ -25,7 +27,10 @@ from jaxcert.regions.contain import contains
 # How far, in input units, rounding may carry an adversarial point out of its region.
 TOLERANCE = 1e-6
 
-Apply = Callable[[Any, jax.Array], jax.Array]
+_REPLAY = 2**31 - 1
+"""Seed of the draws by which a randomised network is judged; attacks see others."""
+
+Keep = Callable[[Batch, Sequence[Record], np.ndarray, np.ndarray], None]
 
 
 def clean(
@@ -42,7 +47,8 @@ def clean(
     """Predictions on unperturbed images, one `Record` per image (exact up to rounding).
 
     Args:
-      apply: `apply(variables, x) -> logits [K]` for ONE image `x`; compiled once per function object.
+      apply: `apply(variables, x) -> logits [K]` for ONE image `x`; compiled once per function object. Of an
+        `expectation` over `fn(variables, x, key)` the prediction of its draws counts.
       images: a split (`labels`, `pixels(indices)`), pixels in the network's input units.
       variables: what `apply` takes first.
       indices: which images, all by default.
@@ -84,6 +90,9 @@ def attacked(
     batch_size: int = 256,
     results: Results | None = None,
     progress: str = "attacked",
+    status: Callable[[Sequence[Record]], str] | None = None,
+    shrink: bool = False,
+    keep: Keep | None = None,
     devices: Devices = ONE_DEVICE,
 ) -> list[Record]:
     """Predictions on the worst points that `attack` finds: a lower bound of the robust error.
@@ -91,7 +100,8 @@ def attacked(
     `attack(fn, region, label, key=key)` returns an `AttackResult`; its point is replayed through the
     network here, and its own word for success is not used. Misclassified images count as attacked
     with success. Every image has its own key (`key` folded with its index), so results depend neither on
-    the batch size nor on interruptions.
+    the batch size nor on interruptions. `keep` gets every batch with its records, points and the classes
+    seen there, before the records are written. `status` and `shrink`: see `sweep`.
 
     Raises:
       InvalidInputError: eps is negative or not finite, or the attack returned a point outside the region.
@@ -99,7 +109,10 @@ def attacked(
     """
 
     def measure(batch: Batch) -> list[Record]:
-        return _attack_batch(apply, copies, threat, attack, batch, key, devices)[0]
+        records, points, seen = _attack_batch(apply, copies, threat, attack, batch, key, devices)
+        if keep is not None:
+            keep(batch, records, points, seen)
+        return records
 
     _check(apply, variables, images)
     copies = devices.copies(variables)
@@ -111,6 +124,8 @@ def attacked(
         batch_size=batch_size,
         results=results,
         progress=progress,
+        status=status,
+        shrink=shrink,
         devices=devices,
     )
 
@@ -157,6 +172,10 @@ def certified(
             replace(record, certified=bool(proved)) for record, proved in zip(records, verdict, strict=True)
         ]
 
+    if isinstance(apply, Expectation):
+        raise InvalidInputError(
+            "Bounds hold for one network, not for the expectation over a randomised one: certify a draw."
+        )
     _check(apply, variables, images)
     copies = devices.copies(variables)
     check_eps(threat.eps)
@@ -192,17 +211,22 @@ def adversarial_images(
     """
     points, classes = [], []
 
-    def measure(batch: Batch) -> list[Record]:
-        records, found, seen = _attack_batch(apply, copies, threat, attack, batch, key, devices)
+    def keep(batch: Batch, records: Sequence[Record], found: np.ndarray, seen: np.ndarray) -> None:
         points.append(found[: batch.count])
         classes.append(seen[: batch.count])
-        return records
 
-    _check(apply, variables, images)
-    copies = devices.copies(variables)
-    check_eps(threat.eps)
-    records = sweep(
-        measure, images, indices=indices, batch_size=batch_size, progress=progress, devices=devices
+    records = attacked(
+        apply,
+        variables,
+        images,
+        threat,
+        attack,
+        key=key,
+        indices=indices,
+        batch_size=batch_size,
+        progress=progress,
+        keep=keep,
+        devices=devices,
     )
     return records, np.concatenate(points), np.concatenate(classes)
 
@@ -214,8 +238,8 @@ def check_eps(eps: Any) -> None:
         raise InvalidInputError(f"eps must be a finite number >= 0 in input units, got {eps}.")
 
 
-def _placed(batch: Batch, devices: Devices) -> tuple[Any, Any]:
-    return batch.pixels, devices.spread(batch.labels)
+def _placed(batch: Batch, devices: Devices) -> tuple[Any, Any, Any]:
+    return batch.pixels, devices.spread(batch.labels), devices.spread(batch.indices)
 
 
 def _attack_batch(
@@ -227,7 +251,9 @@ def _attack_batch(
     key: jax.Array,
     devices: Devices,
 ) -> tuple[list[Record], np.ndarray, np.ndarray]:
-    placed = (*_placed(batch, devices), devices.spread(batch.indices), devices.copies(key))
+    # A label that does not exist is an error at once, so that no step is made for images that only fill up.
+    labels = np.where(np.arange(len(batch.labels)) < batch.count, batch.labels, -1).astype(np.int32)
+    placed = (*_placed(replace(batch, labels=labels), devices), devices.copies(key))
     points, inside, before, clean_margin, after, margin = devices.fetch(
         _attack(apply, variables, attack, threat, *placed)
     )
@@ -251,7 +277,8 @@ def _check_inside(batch: Batch, inside: np.ndarray) -> None:
 
 def _check(apply: Apply, variables: Any, images: Images) -> None:
     example = np.asarray(images.pixels(np.zeros(1, np.int32)))[0]
-    logits = jax.eval_shape(apply, variables, jax.ShapeDtypeStruct(example.shape, example.dtype))
+    image = jax.ShapeDtypeStruct(example.shape, example.dtype)
+    logits = jax.eval_shape(partial(logits_at, apply), variables, image, jax.random.key(0))
     if len(logits.shape) != 1:
         raise InvalidInputError(
             f"The network must return one vector of logits for one image, got shape {logits.shape} for an "
@@ -277,28 +304,33 @@ def _logit_margin(logits: jax.Array, label: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(logits).all(), margin, jnp.nan)
 
 
-def _look(apply: Apply, variables: Any, xs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _look(
+    apply: Apply, variables: Any, xs: jax.Array, labels: jax.Array, indices: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def logits_of(x, index):
+        return logits_at(apply, variables, x, jax.random.fold_in(jax.random.key(_REPLAY), index))
+
     with jax.default_matmul_precision("highest"):
-        logits = jax.vmap(lambda x: apply(variables, x))(xs)
+        logits = jax.vmap(logits_of)(xs, indices)
     return jnp.argmax(logits, axis=-1), jax.vmap(_logit_margin)(logits, labels)
 
 
 @partial(jax.jit, static_argnames="apply")
-def _predict(apply, variables, xs, labels):
-    return _look(apply, variables, xs, labels)
+def _predict(apply, variables, xs, labels, indices):
+    return _look(apply, variables, xs, labels, indices)
 
 
 @partial(jax.jit, static_argnames="apply")
 def _attack(apply, variables, attack, threat, xs, labels, indices, key):
     def worst(x, label, index):
         region = threat.region(x)
-        found = attack(lambda z: apply(variables, z), region, label, key=jax.random.fold_in(key, index))
+        found = attack(attackable(apply, variables), region, label, key=jax.random.fold_in(key, index))
         # A NaN point needs no refusal: its logits are NaN, which counts as an error of the network.
         return found.x, contains(region, found.x, TOLERANCE) | jnp.isnan(found.x).any()
 
     points, inside = jax.vmap(worst)(xs, labels, indices)
-    looks = (*_look(apply, variables, xs, labels), *_look(apply, variables, points, labels))
-    return points, inside, *looks
+    before = _look(apply, variables, xs, labels, indices)
+    return points, inside, *before, *_look(apply, variables, points, labels, indices)
 
 
 def _at_once(f: Callable[..., Any], *batch: Any) -> Any:
@@ -306,9 +338,9 @@ def _at_once(f: Callable[..., Any], *batch: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("apply", "over"))
-def _certify(apply, variables, method, threat, xs, labels, over):
+def _certify(apply, variables, method, threat, xs, labels, indices, over):
     def lower_bounds(x, label):
         return margins(method, lambda z: apply(variables, z), threat.region(x), label)
 
     bounds = over(lower_bounds, xs, labels)
-    return *_look(apply, variables, xs, labels), is_certified(bounds), jnp.min(bounds, axis=-1)
+    return *_look(apply, variables, xs, labels, indices), is_certified(bounds), jnp.min(bounds, axis=-1)

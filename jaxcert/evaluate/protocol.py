@@ -1,16 +1,16 @@
 """The whole evaluation of one network: clean once, attacked and certified at every eps, one report each."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
+from jaxcert.attacks.autoattack import AutoAttack
 from jaxcert.devices import ONE_DEVICE, Devices
 from jaxcert.errors import ConfigError
+from jaxcert.evaluate.autoattack import autoattack
 from jaxcert.evaluate.cascade import cascade
 from jaxcert.evaluate.measures import Apply, attacked, certified, check_eps, clean
 from jaxcert.evaluate.report import Report, make_report
@@ -25,7 +25,8 @@ class Protocol:
 
     Attributes:
       eps: radii in input units, one report for each; `norm` is the p of the ball.
-      attack: called as in `measures.attacked`, or `None`; `attack_name` describes it in results.
+      attack: called as in `measures.attacked`, or `None`; an `AutoAttack` runs stage by stage, as in
+        `evaluate.autoattack`. `attack_name` describes it in results.
       methods: bounding methods by name.
       cascaded: run `methods` in their order, each only on what the ones before left uncertified.
       seed: of the attack's starting points.
@@ -97,16 +98,6 @@ def evaluate(
     return [_at_eps(subject, protocol, folder, before, eps, indices, devices) for eps in protocol.eps]
 
 
-def fingerprint(*trees: Any) -> str:
-    """A short hash of all arrays in these pytrees, to recognise the same network or images again."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(trees):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _at_eps(
     subject: Subject,
     protocol: Protocol,
@@ -118,28 +109,12 @@ def _at_eps(
 ) -> Report:
     threat = ThreatModel(eps, protocol.norm)
     where = {**subject.identity, "eps": eps, "norm": f"{protocol.norm:g}"}
-    under_attack = None
-    if protocol.attack is not None:
-        described = {**where, "attack": protocol.attack_name, "seed": protocol.seed}
-        under_attack = attacked(
-            subject.apply,
-            subject.variables,
-            subject.images,
-            threat,
-            protocol.attack,
-            key=jax.random.key(protocol.seed),
-            indices=indices,
-            batch_size=protocol.batch_size,
-            results=Results(folder / f"attacked-{_ball(where)}.jsonl", described),
-            progress=f"{subject.name}: {protocol.attack_name} at {eps:g}",
-            devices=devices,
-        )
     return make_report(
         subject.name,
         eps=eps,
         norm=protocol.norm,
         clean=before,
-        attacked=under_attack,
+        attacked=_attacked_at(subject, protocol, folder, threat, where, before, devices),
         certified=_certified_at(subject, protocol, folder, threat, where, indices, devices),
         settings={
             **where,
@@ -148,6 +123,35 @@ def _at_eps(
             "cascaded": protocol.cascaded,
         },
     )
+
+
+def _attacked_at(
+    subject: Subject,
+    protocol: Protocol,
+    folder: Path,
+    threat: ThreatModel,
+    where: Mapping[str, Any],
+    before: Sequence[Record],
+    devices: Devices,
+) -> Sequence[Record] | None:
+    if protocol.attack is None:
+        return None
+    common = {
+        "key": jax.random.key(protocol.seed),
+        "indices": [record.index for record in before],
+        "batch_size": protocol.batch_size,
+        "progress": f"{subject.name}: {protocol.attack_name} at {where['eps']:g}",
+        "devices": devices,
+    }
+    of_subject = (subject.apply, subject.variables, subject.images, threat, protocol.attack)
+    if isinstance(protocol.attack, AutoAttack):
+        stages = folder / f"autoattack-{_ball(where)}"
+        return autoattack(
+            *of_subject, folder=stages, settings=subject.identity, before=before, **common
+        ).records
+    described = {**where, "attack": protocol.attack_name, "seed": protocol.seed}
+    results = Results(folder / f"attacked-{_ball(where)}.jsonl", described)
+    return attacked(*of_subject, results=results, **common)
 
 
 def _certified_at(

@@ -49,19 +49,28 @@ BatchMeasure = Callable[[Batch], Sequence[Record]]
 
 
 def padded_batches(
-    images: Images, indices: Sequence[int], batch_size: int, devices: Devices = ONE_DEVICE
+    images: Images,
+    indices: Sequence[int],
+    batch_size: int,
+    devices: Devices = ONE_DEVICE,
+    *,
+    shrink: bool = False,
 ) -> Iterator[Batch]:
     """Splits `indices` into batches of exactly `batch_size` images, rounded up to a multiple of the devices.
+
+    With `shrink` the remainder has the smallest size that comes of halving `batch_size` and holds it, so
+    that a batch of few images costs little and only few shapes are compiled.
 
     Raises:
       InvalidInputError: `batch_size` is not positive.
     """
     if batch_size < 1:
         raise InvalidInputError(f"The batch size must be at least 1, got {batch_size}.")
-    labels, size = np.asarray(images.labels), devices.rounded_up(batch_size)
-    held = devices.rows(size)
-    for start in range(0, len(indices), size):
-        real = np.asarray(indices[start : start + size], dtype=np.int32)
+    labels, whole = np.asarray(images.labels), devices.rounded_up(batch_size)
+    for start in range(0, len(indices), whole):
+        real = np.asarray(indices[start : start + whole], dtype=np.int32)
+        size = _shrunk(whole, len(real), devices) if shrink else whole
+        held = devices.rows(size)
         mine = real[held[held < len(real)]]  # the added rows are the last ones of any process's part too
         x, _, _ = pad_batch(np.asarray(images.pixels(mine)), labels[mine], len(held))
         missing = (0, size - len(real))
@@ -77,18 +86,22 @@ def sweep(
     batch_size: int = 256,
     results: Results | None = None,
     progress: str = "images",
+    status: Callable[[Sequence[Record]], str] | None = None,
+    shrink: bool = False,
     devices: Devices = ONE_DEVICE,
 ) -> list[Record]:
     """Records of the images at `indices` (all by default), in that order.
 
     With `results`, images that the file already holds are not measured again, and each batch is
-    written as soon as it is done. Progress goes to stderr under the name `progress`. `devices` share
-    every batch; with several processes the first one alone reads and writes the file.
+    written as soon as it is done. Progress goes to stderr under the name `progress`, with what `status`
+    says of the records so far. `devices` share every batch; with several processes the first one alone
+    reads and writes the file. `shrink`: see `padded_batches`.
     """
     wanted = list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
-    done = {record.index: record for record in (on_first(results.resume) if results else [])}
+    known = {record.index: record for record in (on_first(results.resume) if results else [])}
+    done = {index: known[index] for index in wanted if index in known}
     todo = [index for index in wanted if index not in done]
-    first = is_first()
+    size, first = batch_size if shrink else min(batch_size, max(len(wanted), 1)), is_first()
     with tqdm(
         total=len(wanted),
         initial=len(wanted) - len(todo),
@@ -97,7 +110,7 @@ def sweep(
         leave=False,
         disable=not first,
     ) as bar:
-        for batch in padded_batches(images, todo, min(batch_size, max(len(wanted), 1)), devices):
+        for batch in padded_batches(images, todo, size, devices, shrink=shrink):
             start = time.perf_counter()
             measured = measure(batch)[: batch.count]
             share = (time.perf_counter() - start) / batch.count
@@ -106,7 +119,16 @@ def sweep(
                 results.append(records)
             done.update({record.index: record for record in records})
             bar.update(batch.count)
+            if status:
+                bar.set_postfix_str(status(list(done.values())))
     return [done[index] for index in wanted]
+
+
+def _shrunk(size: int, count: int, devices: Devices) -> int:
+    """`size`, halved as often as it still holds `count` images."""
+    while (half := devices.rounded_up(-(-size // 2))) < size and half >= count:
+        size = half
+    return size
 
 
 def check_labels(images: Images, num_classes: int) -> None:

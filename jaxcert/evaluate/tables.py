@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from jaxcert.evaluate.autoattack import AutoAttackResult
+from jaxcert.evaluate.radii import RobustAccuracy
 from jaxcert.evaluate.report import Report
 
 
@@ -13,10 +15,34 @@ def text_table(reports: Sequence[Report]) -> str:
     -------  ---  ---  -------------  ----------------  -----------------------
     tiny     0.1  100           2.00              5.00                     9.00
     """
-    rows = _rows(reports)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rule = ["-" * width for width in widths]
-    return "\n".join(_aligned(row, widths) for row in (rows[0], rule, *rows[1:]))
+    return _text(_rows(reports))
+
+
+def stage_table(found: AutoAttackResult) -> str:
+    """A table of an ensemble's stages: how many images each attacked and left, robust accuracy, seconds."""
+    rows = [["stage", "images", "robust", "robust accuracy %", "seconds"]]
+    for stage in found.summary()["stages"]:
+        accuracy = f"{100 * stage['robust_accuracy']:.2f}"
+        rows.append(
+            [stage["name"], str(stage["images"]), str(stage["robust"]), accuracy, f"{stage['seconds']:.1f}"]
+        )
+    return _text(rows)
+
+
+def radius_table(found: Sequence[RobustAccuracy]) -> str:
+    """A table of robust accuracy against eps.
+
+    >>> print(radius_table([RobustAccuracy(0, 8, 8, 0), RobustAccuracy(0.1, 8, 6, 8, 1.5)]))
+    eps  images  attacked  robust  robust accuracy %  seconds
+    ---  ------  --------  ------  -----------------  -------
+    0         8         0       8             100.00      0.0
+    0.1       8         8       6              75.00      1.5
+    """
+    rows = [["eps", "images", "attacked", "robust", "robust accuracy %", "seconds"]]
+    for one in found:
+        counts = [str(one.n), str(one.attacked), str(one.robust)]
+        rows.append([f"{one.eps:g}", *counts, f"{one.percent:.2f}", f"{one.seconds:.1f}"])
+    return _text(rows)
 
 
 def markdown_table(reports: Sequence[Report]) -> str:
@@ -42,6 +68,12 @@ def _row(report: Report, methods: Sequence[str]) -> list[str]:
     errors = [report.clean, report.attacked, *[report.certified.get(method) for method in methods]]
     shown = ["-" if count is None else f"{report.percent(count):.2f}" for count in errors]
     return [report.network, f"{report.eps:g}", str(report.n), *shown]
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(_aligned(row, widths) for row in (rows[0], rule, *rows[1:]))
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -36,7 +36,18 @@ def test_help_of_every_command(jaxcert, command):
             "evaluate",
             ("--eps", "input", "--restarts INT", "(default: 40)", "--limit", "--cascade", "--data-dir"),
         ),
-        ("attack", ("--eps", "input units", "{pgd,fgsm}", "--steps INT", "(default: 200)")),
+        (
+            "attack",
+            (
+                "--eps",
+                "input units",
+                "{pgd,fgsm,autoattack,autoattack-plus,apgd-ce,apgd-t,fab-t,square}",
+                "--steps INT",
+                "--eps-sweep",
+                "--queries",
+                "(default: 200)",
+            ),
+        ),
         ("demo", ("--out PATH", "(default: runs/demo)", "--seed INT")),
     ],
 )
@@ -65,6 +76,7 @@ def test_help_shows_units_and_defaults(jaxcert, command, options):
         (("attack", "no-such-run"), "There is no run in no-such-run"),
         (("evaluate", "no-such-run", "--methods", "magic"), "ibp"),
         (("attack", "no-such-run", "--attack", "magic"), "pgd"),
+        (("attack", "no-such-run", "--eps", "0.1", "--eps-sweep", "0.2"), "--eps or --eps-sweep, not both"),
         (("demo", "--limit", "0"), "--limit must be at least 1"),
     ],
 )

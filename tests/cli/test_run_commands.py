@@ -142,6 +142,85 @@ def test_attack_saves_examples_inside_the_ball(jaxcert, own_run):
     assert (own_run / "attack" / "examples.png").read_bytes().startswith(b"\x89PNG")
 
 
+AUTOATTACK = ("--attack", "autoattack", "--queries", "20", "--limit", "24", "--batch-size", "8")
+
+
+@pytest.fixture(scope="module")
+def attacked_run(tiny_run, tmp_path_factory):
+    """AutoAttack's results on a few images."""
+    from jaxcert.cli.main import main
+
+    out = tmp_path_factory.mktemp("autoattack")
+    assert main(["attack", str(tiny_run), *AUTOATTACK, "--eps", "0.05", "--out", str(out)]) == 0
+    return out
+
+
+def test_autoattack_shows_stages_saves_examples_and_goes_on(jaxcert, tiny_run, attacked_run):
+    before = (attacked_run / "autoattack-linf-eps0.05" / "stage-1-apgd-ce.jsonl").read_bytes()
+    answer = jaxcert("attack", tiny_run, *AUTOATTACK, "--eps", "0.05", "--out", attacked_run)
+    assert answer.status == 0
+    table = [line.split() for line in answer.out.splitlines()]
+    assert table[0] == ["stage", "images", "robust", "robust", "accuracy", "%", "seconds"]
+    assert [row[0] for row in table[2:7]] == ["clean", "apgd-ce", "apgd-t", "fab-t", "square"]
+    robust = [int(row[2]) for row in table[2:7]]
+    assert robust == sorted(robust, reverse=True)
+    assert [int(row[1]) for row in table[3:7]] == robust[:4]
+    assert f"{robust[0] - robust[4]} of {robust[0]} correctly classified images fall" in answer.out
+    folder = attacked_run / "autoattack-linf-eps0.05"
+    assert (folder / "stage-1-apgd-ce.jsonl").read_bytes() == before
+    assert json.loads((folder / "summary.json").read_text())["robust"] == robust[4]
+    with np.load(attacked_run / "examples.npz") as saved:
+        originals, adversarial = saved["originals"], saved["adversarial"]
+        labels, old, new = saved["labels"], saved["before"], saved["after"]
+    assert np.abs(adversarial - originals).max() <= 0.05 + 1e-6
+    fell = (old == labels) & (new != labels)
+    assert fell.sum() == robust[0] - robust[4] > 0
+    np.testing.assert_array_equal(adversarial[~fell], originals[~fell])
+    assert (attacked_run / "examples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_autoattack_with_other_settings_in_the_same_folder_is_refused(jaxcert, tiny_run, attacked_run):
+    answer = jaxcert("attack", tiny_run, *AUTOATTACK, "--eps", "0.05", "--seed", "1", "--out", attacked_run)
+    assert answer.status == 2
+    assert "key was" in answer.mistake
+
+
+def test_evaluate_with_autoattack(jaxcert, own_run):
+    words = ("--attack", "square", "--queries", "20", "--limit", "24", "--batch-size", "8", "--eps", "0.05")
+    answer = jaxcert("evaluate", own_run, *words)
+    assert answer.status == 0
+    (report,) = read_reports(own_run / "evaluation" / "report.json")
+    assert report.clean <= report.attacked <= report.certified["crown"]
+    assert report.settings["attack"] == "SQUARE, 20 queries"
+    summary = json.loads((own_run / "evaluation" / "autoattack-linf-eps0.05" / "summary.json").read_text())
+    assert report.attacked == summary["n"] - summary["robust"]
+    assert [stage["name"] for stage in summary["stages"]] == ["clean", "square"]
+
+
+@pytest.mark.parametrize("words", [("pgd", "--steps", "3"), ("square", "--queries", "15")])
+def test_robust_accuracy_against_eps(jaxcert, tiny_run, tmp_path, words):
+    sweep = ("--eps-sweep", "0.1", "0.01", "0", "--limit", "24", "--batch-size", "8", "--out", tmp_path)
+    answer = jaxcert("attack", tiny_run, "--attack", *words, *sweep)
+    assert answer.status == 0
+    found = json.loads((tmp_path / "robust_accuracy.json").read_text())["radii"]
+    assert [one["eps"] for one in found] == [0, 0.01, 0.1]
+    robust = [one["robust"] for one in found]
+    assert robust[0] >= robust[1] > robust[2]
+    assert [one["attacked"] for one in found] == [0, *robust[:2]]
+    rows = [line.split() for line in answer.out.splitlines()[2:5]]
+    assert [int(row[3]) for row in rows] == robust
+    assert (tmp_path / "robust_accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bad_numbers_of_attacks_are_one_sentence(jaxcert, own_run):
+    answer = jaxcert("attack", own_run, "--attack", "square", "--queries", "0")
+    assert answer.status == 2
+    assert "--queries must be at least 1" in answer.mistake
+    answer = jaxcert("attack", own_run, "--eps-sweep", "0.1", "-1")
+    assert answer.status == 2
+    assert "eps must be a finite number >= 0" in answer.mistake
+
+
 def test_fgsm_attack_with_eps_zero_changes_nothing(jaxcert, own_run):
     answer = jaxcert("attack", own_run, "--attack", "fgsm", "--limit", "20", "--eps", "0")
     assert answer.status == 0

@@ -5,8 +5,12 @@ import pytest
 from PIL import Image
 
 from jaxcert.errors import InvalidInputError
-from jaxcert.evaluate import Report
-from jaxcert.evaluate.figures import adversarial_examples, errors_against_eps
+from jaxcert.evaluate import Report, RobustAccuracy
+from jaxcert.evaluate.figures import (
+    adversarial_examples,
+    errors_against_eps,
+    robust_accuracy_against_eps,
+)
 
 
 def curve(network):
@@ -38,6 +42,20 @@ def test_errors_against_eps_with_one_measure_and_one_eps(tmp_path):
     with pytest.raises(InvalidInputError, match="at least one report"):
         errors_against_eps([], tmp_path / "none.png", title="")
     assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_robust_accuracy_against_eps(tmp_path):
+    left = (97, 95, 80, 41, 0)
+    curve = [RobustAccuracy(0.05 * step, 100, robust, 0) for step, robust in enumerate(left)]
+    path = tmp_path / "figure.png"
+    robust_accuracy_against_eps({"AutoAttack": curve}, path, title="digits", trained_at=0.1)
+    with Image.open(path) as image:
+        assert image.width > image.height > 400
+    two = {"standard": curve[:2], "ibp": curve}
+    robust_accuracy_against_eps(two, path, title="two networks", norm=2.0)
+    for nothing in ({}, {"empty": []}):
+        with pytest.raises(InvalidInputError, match="at least one point"):
+            robust_accuracy_against_eps(nothing, path, title="")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcert.attacks import fgsm
+from jaxcert.attacks.autoattack import Stage, autoattack
 from jaxcert.bounds import ibp
 from jaxcert.errors import CheckpointError, ConfigError, InconsistentReportError
 from jaxcert.evaluate import Protocol, Subject, evaluate, fingerprint
@@ -48,6 +50,16 @@ def test_reports_at_every_eps_equal_the_closed_form(tmp_path):
         "certified-ibp-linf-eps0.08.jsonl",
         "clean.jsonl",
     ]
+
+
+def test_an_ensemble_runs_in_stages(tmp_path):
+    stages = (Stage("fgsm", fgsm()), Stage("exact", linear.ExactAttack()))
+    reports = evaluate(subject(), protocol(attack=autoattack(stages=stages)), tmp_path)
+    alone = evaluate(subject(), protocol(), tmp_path)
+    assert [report.attacked for report in reports] == [report.attacked for report in alone]
+    folder = tmp_path / "autoattack-linf-eps0.02"
+    assert {path.name for path in folder.glob("*.jsonl")} == {"stage-1-fgsm.jsonl", "stage-2-exact.jsonl"}
+    assert evaluate(subject(), protocol(attack=autoattack(stages=stages)), tmp_path) == reports
 
 
 def test_a_second_call_takes_everything_from_disk(tmp_path):
