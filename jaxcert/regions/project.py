@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions.contain import contains, is_valid
-from jaxcert.regions.cut import cut_to_ball, gauge_of
+from jaxcert.regions.cut import cut_to_ball, cut_to_sphere, gauge_of
 from jaxcert.regions.interval import interval
 from jaxcert.regions.product import joined, split
 from jaxcert.regions.types import LpBall, Product, Region
@@ -24,7 +24,7 @@ def project(region: Region, x: jax.Array) -> jax.Array:
     returned unchanged. NaN in `x` or the region, a negative radius or a centre outside `clip`
     gives NaN everywhere. Not meant to be differentiated.
 
-    Cost: O(n) for boxes, l_inf, and l_2 with one radius and no clip; otherwise about 40 (float32)
+    Cost: O(n) for boxes and l_inf, a few passes for l_2 with one radius; otherwise about 40 (float32)
     or 70 (float64) passes over the coordinates, ten times as many for norms other than 1 and 2.
     Works under `jit` and `vmap`.
 
@@ -96,6 +96,8 @@ def _project_ball(ball: LpBall, x: jax.Array, unit: jax.Array) -> jax.Array:
     """Projection in coordinates `u = (x - center) / unit`, where the ball has radius `radius / unit`."""
     x = _checked(ball, x)
     free = ball.radius > 0
+    # Then every weight is 1.
+    equal = unit is ball.radius or ball.radius.ndim == 0
     unit = jnp.where(unit > 0, unit, 1.0)
     weight = jnp.where(free, ball.radius / unit, 1.0)
     lower, upper = interval(ball)
@@ -103,8 +105,10 @@ def _project_ball(ball: LpBall, x: jax.Array, unit: jax.Array) -> jax.Array:
     upper = jnp.where(free, (upper - ball.center) / unit, 0.0)
     limit = jnp.finfo(ball.dtype).max / (8 * max(x.size, 1))
     u = jnp.where(free, jnp.clip((x - ball.center) / unit, -limit, limit), 0.0)
-    if ball.norm == 2 and ball.clip is None and unit.shape == weight.shape == ():
+    if ball.norm == 2 and ball.clip is None and equal:
         inside = u
+    elif ball.norm == 2 and equal:
+        inside = cut_to_sphere(u, lower, upper)
     else:
         inside = cut_to_ball(u, weight, lower, upper, ball.norm)
     length = jnp.maximum(gauge_of(inside / weight, ball.norm), 0.5)
