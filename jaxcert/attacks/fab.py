@@ -85,7 +85,9 @@ class Fab(Seeker):
         from_x, from_center = measure(ball, own), measure(ball, other)
         total = from_x + from_center
         alpha = jnp.minimum(from_x / jnp.where(total > 0, total, 1.0), most)
-        moved = clipped(ball, (1 - alpha) * (x + eta * own) + alpha * (ball.center + eta * other))
+        # As a displacement of the centre: what must not move is not moved by rounding either.
+        moved = (1 - alpha) * (x - ball.center + eta * own) + alpha * eta * other
+        moved = clipped(ball, ball.center + moved)
         return jnp.where(jnp.all(jnp.isfinite(moved)), moved, x)
 
 
