@@ -1,4 +1,4 @@
-"""`jaxcert attack RUN`: attack a trained network and save the adversarial examples."""
+"""`jaxcert attack RUN` or `MODEL.npz`: attack a network and save the adversarial examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,8 @@ from jaxcert.cli.choices import AttackName, NormName, attack_named
 from jaxcert.cli.examples import Examples, examples_of
 from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.parse import parse
-from jaxcert.cli.runs import OpenedRun, first_images, open_run
+from jaxcert.cli.runs import first_images
+from jaxcert.cli.victims import Victim, open_victim
 from jaxcert.devices import Devices, is_first
 from jaxcert.errors import ConfigError
 from jaxcert.evaluate import (
@@ -36,7 +37,7 @@ from jaxcert.train import NORMS
 
 @dataclass(frozen=True)
 class Attack:
-    """Attack the test images of a run: success rate, adversarial examples, and a figure of some of them.
+    """Attack the test images of a run or of a network in a file: success rate, examples and a figure of some.
 
     Writes examples.npz (originals, adversarial, labels, before, after, index) and examples.png. AutoAttack
     and its stages also write JSON lines per image as they go, in a folder of their own, and the same command
@@ -44,15 +45,15 @@ class Attack:
     """
 
     run: tyro.conf.Positional[Path]
-    """Folder of the run (what `jaxcert train` wrote)."""
+    """Folder of the run (what `jaxcert train` wrote), or MODEL.npz with MODEL.json beside it."""
     attack: AttackName = "pgd"
     """The attack: gradient ascent, one step of it, AutoAttack, its larger form, or one stage of it."""
     eps: float | None = None
-    """Radius, in input units (pixels in [0, 1]); None: the eps of the run."""
+    """Radius, in input units (pixels in [0, 1]); None: that of the run or file."""
     eps_sweep: tuple[float, ...] = ()
     """Radii, instead of --eps: writes robust accuracy against eps, robust_accuracy.png and .json."""
     norm: NormName | None = None
-    """Norm of the ball; None: the norm of the run."""
+    """Norm of the ball; None: that of the run or file."""
     steps: int = 40
     """Steps (pgd)."""
     restarts: int = 1
@@ -70,7 +71,7 @@ class Attack:
     data_dir: Path | None = None
     """Folder of the data set's files; None: that of the run, else JAXCERT_DATA."""
     out: Path | None = None
-    """Folder of the results; None: RUN/attack."""
+    """Folder of the results; None: RUN/attack, or runs/MODEL/attack."""
     machines: Machines = field(default_factory=Machines)
 
 
@@ -78,7 +79,7 @@ class Attack:
 class Target:
     """What is attacked, how, and where the results go."""
 
-    run: OpenedRun
+    victim: Victim
     attack: Any
     name: str
     norm: NormName
@@ -99,7 +100,8 @@ class Target:
     @property
     def subject(self) -> tuple[Any, Any, Any]:
         """Network, parameters and images."""
-        return self.run.apply, self.run.variables, self.run.dataset.test
+        subject = self.victim.subject
+        return subject.apply, subject.variables, subject.images
 
     def threat(self, eps: float) -> ThreatModel:
         return ThreatModel(eps, NORMS[self.norm])
@@ -111,17 +113,17 @@ def main(argv: Sequence[str]) -> None:
     if options.eps is not None and options.eps_sweep:
         raise ConfigError("Give --eps or --eps-sweep, not both.")
     devices = assembled(options.machines)
-    run = open_run(options.run, options.data_dir)
-    norm = options.norm or run.config.norm
+    victim = open_victim(options.run, options.data_dir)
+    norm = options.norm or victim.norm
     numbers = (options.steps, options.restarts, options.step_size)
     attack, name = attack_named(options.attack, *numbers, norm=norm, queries=options.queries)
-    indices = first_images(len(run.dataset.test), options.limit)
-    out = options.out or options.run / "attack"
-    target = Target(run, attack, name, norm, indices, out, options, devices)
+    indices = first_images(len(victim.subject.images.labels), options.limit)
+    out = options.out or victim.folder / "attack"
+    target = Target(victim, attack, name, norm, indices, out, options, devices)
     if options.eps_sweep:
         _sweep(target)
     else:
-        _attack(target, run.config.eps if options.eps is None else options.eps)
+        _attack(target, victim.radius(options.eps))
 
 
 def _attack(target: Target, eps: float) -> None:
@@ -130,7 +132,7 @@ def _attack(target: Target, eps: float) -> None:
         records, found = result.records, None
         if is_first():
             print(stage_table(result))
-            found = examples_of(result, target.run.dataset.test)
+            found = examples_of(result, target.victim.subject.images)
     else:
         threat = target.threat(eps)
         records, points, seen = adversarial_images(
@@ -141,7 +143,9 @@ def _attack(target: Target, eps: float) -> None:
             progress=target.name,
             **target.common,
         )
-        found = Examples(target.run.dataset.test.pixels(np.asarray(target.indices)), points, records, seen)
+        found = Examples(
+            target.victim.subject.images.pixels(np.asarray(target.indices)), points, records, seen
+        )
     if not is_first() or found is None:
         return
     table, figure = target.out / "examples.npz", target.out / "examples.png"
@@ -175,13 +179,13 @@ def _sweep(target: Target) -> None:
     table, figure = target.out / "robust_accuracy.json", target.out / "robust_accuracy.png"
     settings = {"attack": target.name, "norm": target.norm, "seed": target.options.seed}
     write_robust_accuracies(table, found, **settings)
-    config = target.run.config
+    victim = target.victim
     robust_accuracy_against_eps(
         {target.name: found},
         figure,
-        title=f"{target.run.folder.name}: robust accuracy on {target.run.dataset.name}",
+        title=f"{victim.subject.name}: robust accuracy on {victim.dataset}",
         norm=NORMS[target.norm],
-        trained_at=None if config.method == "standard" or config.norm != target.norm else config.eps,
+        trained_at=victim.trained_at if victim.norm == target.norm else None,
     )
     print(radius_table(found))
     print(f"written: {table}, {figure}")
@@ -194,7 +198,7 @@ def _staged(target: Target, eps: float, indices: Sequence[int]) -> AutoAttackRes
         target.attack,
         indices=indices,
         folder=target.out / f"{target.options.attack}-{target.norm}-eps{eps:g}",
-        settings=target.run.subject().identity,
+        settings=target.victim.subject.identity,
         progress=f"{target.name} at {eps:g}",
         **target.common,
     )

@@ -20,7 +20,7 @@ COMMANDS = {
     "evaluate": ("jaxcert.cli.evaluate", "clean, attacked and certified error of a trained run"),
     "certify": ("jaxcert.cli.certify", "certify test images of a run and write certificate files"),
     "check": ("jaxcert.cli.check", "check certificate files again, rigorously"),
-    "attack": ("jaxcert.cli.attack", "attack a trained run and save the adversarial examples"),
+    "attack": ("jaxcert.cli.attack", "attack a run or a network in a file and save the examples"),
     "demo": ("jaxcert.cli.demo", "train one small network four ways and compare (a few minutes)"),
     "methods": ("jaxcert.cli.methods", "which operations the bounding engines support"),
 }

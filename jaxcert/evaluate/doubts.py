@@ -52,7 +52,7 @@ def first_doubts(
 
 
 def masking_doubts(stages: Sequence[Stage], robust: Sequence[tuple[int, int]], n: int) -> list[str]:
-    """Stages that broke many images which attacks on losses had left: their gradients are masked.
+    """Stages that broke many images which attacks on losses had left, as where their gradients are masked.
 
     `robust` holds, for each stage, the number of robust images before and after it; `n` is that of all.
     """
@@ -64,8 +64,8 @@ def masking_doubts(stages: Sequence[Stage], robust: Sequence[tuple[int, int]], n
         if climbed and not climbs and before - after > UNSUSPICIOUS[kind] * n:
             told.append(
                 f"The stage {stage.name} lowered the robust accuracy from {100 * before / n:.2f} % to "
-                f"{100 * after / n:.2f} %: gradients of the losses are masked, attacks along them alone "
-                f"overstate robustness here, and the result may too."
+                f"{100 * after / n:.2f} %: attacks along the gradients of losses alone overstate robustness "
+                f"here, as with masked gradients, and the result may too."
             )
     return told
 

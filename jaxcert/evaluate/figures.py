@@ -70,7 +70,7 @@ def robust_accuracy_against_eps(
 ) -> None:
     """Writes a PNG with robust accuracy against eps, one curve per name: an upper bound of the true one.
 
-    Every point says how many of all images are left. A thin line marks the eps of training.
+    A single curve says how many of all images are left at its points. A thin line marks the eps of training.
 
     Raises:
       InvalidInputError: there is no curve, or one without points.
@@ -80,11 +80,16 @@ def robust_accuracy_against_eps(
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = figure.subplots()
     for place, (name, curve) in enumerate(curves.items()):
-        _robust_curve(panel, name, curve, *CURVES[place % len(CURVES)], numbers=len(curves) == 1)
+        color, marker = CURVES[place % len(CURVES)]
+        eps, left = [one.eps for one in curve], [one.percent for one in curve]
+        panel.plot(eps, left, color=color, marker=marker, markersize=5, label=name, clip_on=False, zorder=3)
+    if len(curves) == 1:
+        _say_counts(panel, *curves.values())
     if trained_at is not None:
         panel.axvline(trained_at, color=GREY, linewidth=1, zorder=1, label="eps of training")
-    panel.set_xlim(left=0)
-    panel.set_ylim(-2, 104)
+    farthest = max([trained_at or 0.0, *(one.eps for curve in curves.values() for one in curve)])
+    panel.set_xlim(0, 1.12 * farthest if farthest else None)
+    panel.set_ylim(0, 105)
     panel.set_xlabel(f"eps ({_symbol(norm)} radius, pixels in [0, 1])", fontsize=9)
     panel.set_ylabel("robust accuracy (% of images)")
     _plain(panel)
@@ -138,12 +143,13 @@ def save(figure: Figure, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _robust_curve(
-    panel: Axes, name: str, curve: Sequence[RobustAccuracy], color: str, marker: str, numbers: bool
-) -> None:
-    eps, left = [one.eps for one in curve], [one.percent for one in curve]
-    panel.plot(eps, left, color=color, marker=marker, markersize=5, label=name)
-    for one in curve if numbers else ():
+def _say_counts(panel: Axes, curve: Sequence[RobustAccuracy]) -> None:
+    """How many images are left at each point, where there is room for it."""
+    room, last = 0.1 * max(one.eps for one in curve), -float("inf")
+    for one in curve:
+        if one.eps - last < room:
+            continue
+        last = one.eps
         panel.annotate(
             f"{one.robust}/{one.n}",
             (one.eps, one.percent),

@@ -212,6 +212,47 @@ def test_robust_accuracy_against_eps(jaxcert, tiny_run, tmp_path, words):
     assert (tmp_path / "robust_accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.fixture
+def plain_network(tmp_path):
+    """A linear network of the digits in files."""
+    weight = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
+    np.savez(tmp_path / "plain.npz", w=weight, b=np.zeros(10, np.float32))
+    layers = [{"type": "flatten", "order": "CHW"}, {"type": "linear", "weight": "w", "bias": "b"}]
+    record = {"name": "plain", "dataset": "digits", "input_shape_CHW": [1, 8, 8], "layers": layers}
+    record |= {"threat_model": {"norm": "inf", "eps": 0.05}}
+    (tmp_path / "plain.json").write_text(json.dumps(record))
+    return tmp_path / "plain.npz"
+
+
+def test_a_network_in_a_file_is_attacked(jaxcert, plain_network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("--attack", "fgsm", "--limit", "40")
+    answer = jaxcert("attack", plain_network, *words)
+    assert answer.status == 0
+    assert "FGSM at eps 0.05 (linf): " in answer.out
+    with np.load(tmp_path / "runs" / "plain" / "attack" / "examples.npz") as saved:
+        assert np.abs(saved["adversarial"] - saved["originals"]).max() <= 0.05 + 1e-6
+        right = np.argmax(saved["originals"].reshape(40, 64) @ np.load(plain_network)["w"].T, axis=1)
+        np.testing.assert_array_equal(saved["before"], right)
+
+
+def test_mistakes_with_a_network_in_a_file_are_one_sentence(jaxcert, plain_network, tmp_path):
+    description = plain_network.with_suffix(".json")
+    good = description.read_text()
+    for broken, said in (
+        (good.replace("linear", "lstm"), "'lstm'"),
+        (good.replace("[1, 8, 8]", "[1, 9, 9]"), "does not describe a network"),
+        (good.replace('"eps": 0.05', '"eps": []'), "give one with --eps"),
+        (good.replace("digits", "letters"), "'letters'"),
+        ("{", "damaged"),
+    ):
+        description.write_text(broken)
+        answer = jaxcert("attack", plain_network, "--out", tmp_path / "out")
+        assert answer.status == 2
+        assert said in answer.mistake
+    assert "There is no" in jaxcert("attack", tmp_path / "nothing.npz").mistake
+
+
 def test_bad_numbers_of_attacks_are_one_sentence(jaxcert, own_run):
     answer = jaxcert("attack", own_run, "--attack", "square", "--queries", "0")
     assert answer.status == 2
