@@ -124,13 +124,13 @@ def _reach(ball: LpBall, coeffs: jax.Array) -> jax.Array:
     if ball.clip is None:
         return dual_norm(gains, ball.norm)
     if ball.norm == 1.0:
-        return _knapsack(jnp.abs(gains), _room(ball, coeffs, radius))
+        return _knapsack(jnp.abs(gains), falling_room(ball, coeffs, radius))
     if ball.norm == 2.0:
-        return _clipped_l2(jnp.abs(gains), _room(ball, coeffs, radius))
-    return clipped_reach(jnp.abs(gains), _room(ball, coeffs, radius), ball.norm)
+        return _clipped_l2(jnp.abs(gains), falling_room(ball, coeffs, radius))
+    return clipped_reach(jnp.abs(gains), falling_room(ball, coeffs, radius), ball.norm)
 
 
-def _room(ball: LpBall, coeffs: jax.Array, radius: jax.Array) -> jax.Array:
+def falling_room(ball: LpBall, coeffs: jax.Array, radius: jax.Array) -> jax.Array:
     """Distance to the clip range towards the falling side, in units of the radius, in [0, 1]."""
     assert ball.clip is not None
     low, high = (jnp.broadcast_to(end, ball.shape).reshape(-1) for end in ball.clip)

@@ -1,9 +1,11 @@
-"""Where a linear function is smallest over a region.
+"""Where a linear function is smallest over a region: the point that attains `minimize_linear`.
 
-`m(c) = min over x of c . x` is concave, and a minimiser is a supergradient of it (Danskin): the
-derivative of `minimize_linear`. Where m has a kink, every supergradient is a minimiser, and the
-derivatives of max and min that occur are taken from between their two sides. A coordinate whose
-coefficient is 0 does not matter, and staying at the centre leaves most room to the others.
+In units of the radius, with gains `g >= 0` and the room `k` in [0, 1] towards the falling side,
+the steps `t` maximise `sum g_j t_j` over `0 <= t_j <= k_j`, `||t||_p <= 1`. For p = 1 that is a
+fractional knapsack. For 1 < p < inf the optimum is `t_j = min(s g_j^(1/(p-1)), k_j)`. Starting from no
+fixed coordinate, the s that uses the budget with the free ones alone is computed, the coordinates
+above their room are fixed there, and so on: s only grows, so what was fixed is fixed at the
+optimum too, and after every round the steps lie inside.
 """
 
 import math
@@ -13,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions.interval import interval
-from jaxcert.regions.linear import minimize_linear
+from jaxcert.regions.linear import falling_room
 from jaxcert.regions.product import joined, split
 from jaxcert.regions.project import place, project_scaled, rounding_slack
 from jaxcert.regions.types import Box, LpBall, Product, Region
@@ -29,7 +31,8 @@ def linear_minimizer(region: Region, coeffs: jax.Array) -> jax.Array:
     Raises:
       InvalidInputError: coefficients not shaped like the region.
 
-    Cost: about three times `minimize_linear`, and one `project`.
+    Cost: one sort for p = 1, a few passes over the coordinates per round for 1 < p < inf, where few
+    rounds are needed; and one `project`.
 
     Example:
       >>> import jax.numpy as jnp, jaxcert as jc
@@ -53,9 +56,45 @@ def linear_minimizer(region: Region, coeffs: jax.Array) -> jax.Array:
 
 def _displacement(ball: LpBall, coeffs: jax.Array) -> jax.Array:
     """The minimiser minus the centre, on the inner side of the sphere by as much as rounding may err."""
-    largest = jnp.max(jnp.abs(coeffs), initial=0.0)
-    slope = coeffs / jnp.where(largest > 0, largest, 1.0)
-    clip = None if ball.clip is None else (ball.clip[0] - ball.center, ball.clip[1] - ball.center)
-    at_zero = LpBall(jnp.zeros_like(ball.center), ball.radius, clip, ball.norm)
-    delta = (1 - rounding_slack(ball)) * jax.grad(lambda c: minimize_linear(at_zero, c))(slope)
-    return jnp.where(slope == 0, 0.0, delta)
+    radius, flat = jnp.broadcast_to(ball.radius, ball.shape).reshape(-1), coeffs.reshape(-1)
+    slope = _in_units_of_the_largest(flat)
+    gains = _in_units_of_the_largest(jnp.abs(slope) * radius)
+    movable = jnp.where(gains > 0, 1.0, 0.0).astype(ball.dtype)
+    room = movable if ball.clip is None else movable * falling_room(ball, flat, radius)
+    steps = _knapsack(gains, room) if ball.norm == 1 else _rounds(gains, room, ball.norm)
+    delta = (1 - rounding_slack(ball)) * radius * steps
+    return jnp.where(coeffs > 0, -1.0, 1.0) * delta.reshape(ball.shape)
+
+
+def _knapsack(gains: jax.Array, room: jax.Array) -> jax.Array:
+    order = jnp.argsort(-gains)
+    limit = room[order]
+    before = jnp.cumsum(limit) - limit
+    return jnp.zeros_like(limit).at[order].set(jnp.clip(1 - before, 0, limit))
+
+
+def _rounds(gains: jax.Array, room: jax.Array, norm: float) -> jax.Array:
+    def steps(fixed: jax.Array) -> jax.Array:
+        free = _in_units_of_the_largest(jnp.where(fixed, 0.0, gains))
+        shape = jnp.where(free > 0, free, 0.0) ** (1 / (norm - 1))
+        left = jnp.maximum(1 - jnp.sum(jnp.where(fixed, room, 0.0) ** norm), 0.0)
+        total = jnp.sum(shape**norm)
+        scale = (left / jnp.where(total > 0, total, 1.0)) ** (1 / norm)
+        return jnp.where(fixed, room, scale * shape)
+
+    def more(state):
+        _, changed = state
+        return changed
+
+    def fix(state):
+        fixed, _ = state
+        above = ~fixed & (steps(fixed) > room)
+        return fixed | above, jnp.any(above)
+
+    fixed, _ = jax.lax.while_loop(more, fix, (room <= 0, jnp.asarray(True)))
+    return steps(fixed)
+
+
+def _in_units_of_the_largest(values: jax.Array) -> jax.Array:
+    largest = jnp.max(jnp.abs(values), initial=0.0)
+    return values / jnp.where(largest > 0, largest, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcert.errors import InvalidInputError
-from jaxcert.regions import Box, LpBall, l2_ball, linf_ball, product
+from jaxcert.regions import Box, LpBall, l2_ball, linf_ball, lp_ball, product
 from jaxcert.regions.contain import contains
 from jaxcert.regions.minimizer import linear_minimizer
 from tests.oracles import linear_min
@@ -31,6 +31,18 @@ def test_attains_the_minimum_inside_the_region(norm, clipped):
             best = linear_min.minimize(as_oracle(ball), coeffs / unit)
             reach = float(coeffs / unit @ np.asarray(ball.center)) - best
             np.testing.assert_allclose(coeffs / unit @ np.asarray(x), best, atol=1e-9 * reach + 1e-12)
+
+
+@pytest.mark.parametrize("norm", [1.0, 1.1, 2.0, 20.0])
+def test_steps_of_very_different_gains(norm):
+    """One coordinate may spend the whole budget, and what is left after the clipped ones is shared."""
+    with jax.enable_x64(True):
+        ball = lp_ball(jnp.array([0.99, 0.0, 0.5, 0.999]), 0.4, norm, (0.0, 1.0))
+        for coeffs in ([0, 0, 1, 1e-9], [-1, 1, 1e-9, 0], [-1e9, 1e9, 1, 1e-3], [-1, 0, 1e-300, -1e-5]):
+            x = minimizer_jit(ball, jnp.array(coeffs, float))
+            assert bool(contains_jit(ball, x))
+            best = linear_min.minimizer(as_oracle(ball), np.array(coeffs, float))
+            np.testing.assert_allclose(x, best, rtol=1e-9, atol=1e-12)
 
 
 def test_boxes_products_and_no_slope():
