@@ -1,6 +1,5 @@
 """A network's decision boundaries, linearised: the hyperplane that looks nearest."""
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -12,7 +11,7 @@ from jaxcert.attacks.expectation import Expectation
 from jaxcert.attacks.objectives import Objective
 from jaxcert.regions import LpBall, Region
 from jaxcert.regions.halfspace import gauge_weight
-from jaxcert.regions.norms import dual_norm
+from jaxcert.regions.nearest import measure, towards_hyperplane
 
 Boundary = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """`(x, key) -> (value, gradient)` of a function that is negative where the network is right."""
@@ -23,8 +22,9 @@ def boundary_of(
 ) -> Boundary:
     """The loss, or where that is `None` the logit difference whose linearised zero is nearest to `x`.
 
-    Nearest as the source has it: `|difference| / ||gradient||_q`, the clip range left aside. What is not
-    finite counts as value 0 and gradient 0, so that an attack stays where it is.
+    Nearest inside the clip range (the source measures as if there were none); a hyperplane that no point
+    of it meets is taken only if there is no other. What is not finite counts as value 0 and gradient 0,
+    so that an attack stays where it is.
     """
     if loss is not None:
         climb = jax.value_and_grad(answer_of(fn, loss, region, label), has_aux=True)
@@ -46,21 +46,30 @@ def boundary_of(
 
     def of_nearest(x, key):
         gradients, (values, is_label) = slopes(x, key)
-        gradients = gradients.reshape(values.shape[0], -1)
-        weight = jnp.broadcast_to(gauge_weight(ball), ball.shape).reshape(1, -1)
-        steep = _steepness(gradients * weight, ball.norm)
-        distance = jnp.where(steep > 0, jnp.abs(values) / jnp.where(steep > 0, steep, 1.0), jnp.inf)
-        usable = ~is_label & jnp.isfinite(distance)
-        chosen = jnp.arange(values.shape[0]) == jnp.argmin(jnp.where(usable, distance, jnp.inf))
-        value = jnp.sum(jnp.where(chosen & usable, values, 0.0))
-        gradient = jnp.sum(jnp.where((chosen & usable)[:, None], gradients, 0.0), axis=0)
-        return _finite(value.astype(ball.dtype), gradient.reshape(x.shape))
+        values = values.astype(ball.dtype)
+        across = lambda value, gradient: measure(ball, towards_hyperplane(ball, x, gradient, value))
+        distance = jax.vmap(across)(values, gradients)
+        rows = gradients.reshape(values.shape[0], -1)
+        usable = ~is_label & jnp.isfinite(distance) & jnp.any(rows != 0, axis=-1)
+        met = usable & _meets_clip(ball, x, values, gradients)
+        distance = jnp.where(met | (usable & ~jnp.any(met)), distance, jnp.inf)
+        chosen = usable & (jnp.arange(values.shape[0]) == jnp.argmin(distance))
+        value = jnp.sum(jnp.where(chosen, values, 0.0))
+        gradient = jnp.sum(jnp.where(chosen[:, None], rows, 0.0), axis=0)
+        return _finite(value, gradient.reshape(x.shape))
 
     return of_nearest
 
 
-def _steepness(gains: jax.Array, norm: float) -> jax.Array:
-    return jnp.sum(jnp.abs(gains), axis=-1) if norm == math.inf else dual_norm(gains, norm)
+def _meets_clip(ball: LpBall, x: jax.Array, values: jax.Array, gradients: jax.Array) -> jax.Array:
+    """Which linear functions, `[K]` with gradients `[K, *shape]`, are 0 somewhere in the clip range."""
+    if ball.clip is None:
+        return jnp.ones(values.shape, bool)
+    free, batch = gauge_weight(ball) > 0, (values.shape[0], *(1 for _ in ball.shape))
+    down, up = (jnp.where(free, gap, 0.0)[None] for gap in (x - ball.clip[0], ball.clip[1] - x))
+    gap = jnp.where((gradients > 0) == (values > 0).reshape(batch), down, up)
+    reach = jnp.where(gradients == 0, 0.0, jnp.abs(gradients) * gap)
+    return jnp.sum(reach.reshape(values.shape[0], -1), axis=-1) >= jnp.abs(values)
 
 
 def _finite(value: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
