@@ -145,7 +145,7 @@ def autoattack(
         `summary.json` are written; killed and called again, it goes on from the last batch there.
       settings: plain JSON values that tell this network and these images from others; the fingerprint of
         `variables` and of the labels by default.
-      before: the records of a clean pass over these images, if there was one.
+      before: the records of a clean pass, if there was one; they then say which images, not `indices`.
       progress: put before the name of each stage on its progress bar, which shows robust accuracy.
       devices: those that share every batch.
 
@@ -171,7 +171,7 @@ def autoattack(
     attack = standard() if attack is None else attack
     if attack.samples is not None and not isinstance(apply, Expectation):
         apply = expectation(apply, attack.samples)
-    wanted = list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
+    wanted = _wanted(images, indices, before)
     where = {
         **(_identity(variables, images) if settings is None else settings),
         **_threat(threat),
@@ -230,6 +230,8 @@ class _Task:
         name = f"stage-{number + 1}-{re.sub('[^A-Za-z0-9_.-]+', '-', stage.name)}"
         chosen = described(stage.attack)
         settings = {**self.settings, "stage": stage.name, "number": number, "attack": chosen}
+        results = self._file(name, settings)
+        self.points.begin(name, anew=results is not None and not results.path.exists())
         records = attacked(
             self.apply,
             self.variables,
@@ -239,7 +241,7 @@ class _Task:
             key=self.key,
             indices=left,
             batch_size=self.batch_size,
-            results=self._file(name, settings),
+            results=results,
             progress=f"{self.progress}: {stage.name}",
             status=_status(len(left), len(self.indices)),
             shrink=True,
@@ -271,6 +273,12 @@ def _tell(result: AutoAttackResult, folder: Path | None) -> None:
         write_whole(folder / "summary.json", json.dumps(result.summary(), indent=2, allow_nan=False) + "\n")
     for sentence in result.warnings:
         warnings.warn(sentence, stacklevel=3)
+
+
+def _wanted(images: Images, indices: Sequence[int] | None, before: Sequence[Record] | None) -> list[int]:
+    if before is not None:
+        return [record.index for record in before]
+    return list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
 
 
 def _robust(records: Sequence[Record]) -> list[int]:

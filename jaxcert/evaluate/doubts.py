@@ -44,7 +44,7 @@ def first_doubts(
     keys = jax.random.split(jax.random.key(0), EVALUATIONS)
     outputs = [np.asarray(_outputs(apply, variables, pixels, key)) for key in keys]
     told = [] if isinstance(apply, Expectation) else _randomised(outputs, np.asarray(labels))
-    told += _probabilities(outputs[0]) + _constant(outputs[0])
+    told += _not_finite(outputs[0]) + _probabilities(outputs[0]) + _constant(outputs[0])
     for name, loss in (("cross-entropy", cross_entropy), ("DLR loss", dlr)):
         steepness = np.asarray(_steepness(apply, variables, threat, loss, pixels, labels))
         told += _flat(name, steepness[outputs[0].argmax(axis=-1) == np.asarray(labels)])
@@ -82,6 +82,13 @@ def _randomised(outputs: Sequence[np.ndarray], labels: np.ndarray) -> list[str]:
         "The network answers the same images differently from one evaluation to the next: it is randomised, "
         "so use autoattack_rand and a function of (variables, x, key)."
     ]
+
+
+def _not_finite(output: np.ndarray) -> list[str]:
+    bad = int((~np.isfinite(output)).any(axis=-1).sum())
+    if not bad:
+        return []
+    return [f"The logits of {bad} of the first {len(output)} images are not finite: these count as errors."]
 
 
 def _probabilities(output: np.ndarray) -> list[str]:

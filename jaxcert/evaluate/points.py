@@ -1,6 +1,7 @@
 """Adversarial points on disk: a small file for every batch, so that a kill costs at most one of them."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,20 @@ from jaxcert.evaluate.sweep import Batch
 
 @dataclass(frozen=True)
 class AdversarialPoints:
-    """The points at which images fell, in files of `folder`, or in memory where it is `None`.
+    """The points at which images fell, in a folder for each stage, or in memory where `folder` is `None`.
 
     Of several processes the first one writes them and can read them.
     """
 
     folder: Path | None = None
+    _stages: list[str] = field(default_factory=list, repr=False)
     _held: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict, repr=False)
+
+    def begin(self, stage: str, *, anew: bool) -> None:
+        """Says that a stage begins; `anew` removes what an earlier run with other settings left."""
+        self._stages.append(stage)
+        if self.folder is not None and anew and is_first():
+            shutil.rmtree(self.folder / stage, ignore_errors=True)
 
     def keep(self, stage: str, batch: Batch, records: Sequence[Record], points: Any, seen: Any) -> None:
         """Keeps the points of the images in this batch that have just fallen."""
@@ -34,7 +42,7 @@ class AdversarialPoints:
             self._held.update({int(batch.indices[row]): (points[row], int(seen[row])) for row in rows})
             return
         arrays = {"index": batch.indices[rows], "adversarial": points[rows], "after": seen[rows]}
-        write_arrays(self.folder / f"{stage}-{int(batch.indices[0]):06d}.npz", arrays)
+        write_arrays(self.folder / stage / f"{int(batch.indices[0]):06d}.npz", arrays)
 
     def of(self, fallen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The points `[M, H, W, C]` of these images and the classes seen there `[M]`, in this order.
@@ -53,8 +61,10 @@ class AdversarialPoints:
         return np.array([point for point, _ in found]), np.array([seen for _, seen in found], np.int64)
 
     def _read(self) -> dict[int, tuple[np.ndarray, int]]:
-        held = {}
-        for path in sorted(self.folder.glob("*.npz")) if self.folder is not None else ():
+        held, folder = {}, self.folder
+        if folder is None:
+            return held
+        for path in (path for stage in self._stages for path in sorted((folder / stage).glob("*.npz"))):
             try:
                 with np.load(path) as saved:
                     columns = [saved[name] for name in ("index", "adversarial", "after")]

@@ -166,10 +166,21 @@ def test_results_of_other_settings_are_not_taken_up(tmp_path):
 def test_a_lost_point_is_told(tmp_path):
     found = run(linear.images(24), eps=0.1, folder=tmp_path)
     assert found.fallen
-    for path in (tmp_path / "points").iterdir():
+    for path in (tmp_path / "points").rglob("*.npz"):
         path.unlink()
     with pytest.raises(CheckpointError, match="adversarial point of image"):
         found.points.of(found.fallen)
+
+
+def test_points_of_deleted_results_are_forgotten(tmp_path):
+    split = linear.images(24)
+    run(split, eps=0.3, folder=tmp_path)
+    for path in tmp_path.glob("*.jsonl"):
+        path.unlink()
+    stages = (STRONG,)
+    found = run(split, ensemble(stages=stages), eps=0.06, folder=tmp_path)
+    points, _ = found.points.of(found.fallen)
+    assert np.abs(points - split.images[found.fallen]).max() <= 0.06 + 1e-6
 
 
 def test_summary(tmp_path):
@@ -190,7 +201,8 @@ def test_summary(tmp_path):
 def test_nan_logits_are_never_robust():
     split = linear.images(5)
     broken = jnp.full((linear.CLASSES, 4), jnp.nan)
-    found = autoattack(linear.apply, broken, split, ThreatModel(EPS), TWO, key=KEY)
+    with pytest.warns(UserWarning, match="logits of 5 of the first 5 images are not finite"):
+        found = autoattack(linear.apply, broken, split, ThreatModel(EPS), TWO, key=KEY)
     assert (found.robust, [stage.before for stage in found.stages]) == (0, [0, 0])
 
 
