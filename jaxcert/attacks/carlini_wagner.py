@@ -37,7 +37,7 @@ class CarliniWagner(Seeker):
         return super()._judge(fn, region, label)
 
     def _seek(self, fn: SomeNetwork, judge: Judge, center: Find, key: jax.Array, fixed: bool) -> Find:
-        enough = lambda find: (find.distance <= 0) | (find.inside & (fixed and self.early_stop))
+        enough = lambda find: (find.distance <= 0) | (judge.reaches(find) & (fixed and self.early_stop))
         zero = jnp.zeros((), judge.ball.dtype)
 
         def search(state):
@@ -80,7 +80,9 @@ class CarliniWagner(Seeker):
             sure = find.result.success & ~(answer[1] < confidence)
             best = jax.tree.map(lambda a, b: jnp.where(sure, a, b), nearer(find, best), best)
             gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
-            change, moments = adam.update(gradient, moments)
+            # optax counts steps in integers, which strict promotion would refuse.
+            with jax.numpy_dtype_promotion("standard"):
+                change, moments = adam.update(gradient, moments)
             return index + 1, w + change, moments, best, fell | sure
 
         w = _to_free(judge.ball)
@@ -101,7 +103,8 @@ def carlini_wagner(
     """The l_2 attack of Carlini and Wagner: Adam on `distance^2 + c * penalty`, and a search for `c`.
 
     The penalty is `max(logits[label] - max of the others + confidence, 0)`. Where the clip range is
-    finite, `x = middle + half width * tanh(w)` and w is free. Where a point was found c is halved towards
+    finite, `x = middle + half width * tanh(w)` and w is free; elsewhere `x = centre + w`, in units of
+    one radius per coordinate. Where a point was found c is halved towards
     what failed, else it grows tenfold. Called as `attack(fn, region, label, key=key)` it succeeds if a
     point of the region is adversarial, or the nearest one found, moved in, is.
     `attack.nearest(fn, region, label, key=key)` returns a `Nearest`, an upper bound of the minimal
@@ -156,10 +159,11 @@ def _range(ball: LpBall) -> tuple[jax.Array, jax.Array, jax.Array]:
 def _to_free(ball: LpBall) -> jax.Array:
     middle, half, finite = _range(ball)
     share = (ball.center - middle) / jnp.where(half > 0, half, 1.0)
-    return jnp.where(finite, jnp.arctanh(jnp.clip(_OPEN * share, -_OPEN, _OPEN)), ball.center)
+    return jnp.where(finite, jnp.arctanh(jnp.clip(_OPEN * share, -_OPEN, _OPEN)), 0.0)
 
 
 def _to_input(ball: LpBall, w: jax.Array) -> jax.Array:
     middle, half, finite = _range(ball)
-    x = clipped(ball, jnp.where(finite, middle + half * jnp.tanh(w), w))
-    return jnp.where(gauge_weight(ball) > 0, x, ball.center)
+    weight = gauge_weight(ball)
+    x = jnp.where(finite, middle + half * jnp.tanh(w), ball.center + weight * w)
+    return jnp.where(weight > 0, clipped(ball, x), ball.center)

@@ -16,10 +16,10 @@ def linear(weight):
     return lambda x: weight @ x
 
 
-def linear_case(seed, clipped, weighted):
+def linear_case(seed, weighted, classes=CLASSES):
     """Weights, centre, radius and label of a linear network that is right at the centre."""
     rng = np.random.default_rng(seed)
-    weight = rng.normal(size=(CLASSES, SIZE)).astype(np.float32)
+    weight = rng.normal(size=(classes, SIZE)).astype(np.float32)
     center = rng.random(SIZE).astype(np.float32)
     center[0] = rng.integers(0, 2)
     radius = rng.uniform(0.1, 1.0, SIZE) * (np.arange(SIZE) != 2) if weighted else 0.3
@@ -30,7 +30,7 @@ def linear_distance(weight, center, radius, label, norm, clipped):
     """The exact distance, in input units or multiples of a radius per coordinate."""
     unit = radius if radius.ndim else np.ones(SIZE)
     region = sets.ball(center, unit, norm, (0.0, 1.0) if clipped else (-1e9, 1e9))
-    slopes = [(weight[label] - weight[j]).astype(float) for j in range(CLASSES) if j != label]
+    slopes = [(weight[label] - weight[j]).astype(float) for j in range(len(weight)) if j != label]
     return min(halfspace.distance(region, slope, 0.0) for slope in slopes)
 
 

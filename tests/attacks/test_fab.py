@@ -36,7 +36,7 @@ def nearest_linear(attack, weight, region, label):
 def test_the_distance_of_a_linear_network_is_exact(norm, clipped, weighted):
     reachable = 0
     for seed in range(6):
-        weight, center, radius, label = linear_case(seed, clipped, weighted)
+        weight, center, radius, label = linear_case(seed, weighted)
         exact = linear_distance(weight, center, radius, label, norm, clipped)
         ball = lp_ball(center, radius, norm, (0.0, 1.0) if clipped else None)
         found, in_clip = nearest_linear(fab(40), weight, ball, label)
@@ -59,7 +59,7 @@ def test_the_distance_of_a_linear_network_is_exact(norm, clipped, weighted):
 def test_fixed_eps_on_a_linear_network_succeeds_where_the_distance_says(norm):
     run = jax.jit(lambda w, b, y: (r := fab(40)(linear(w), b, y, key=KEY), contains(b, r.x)))
     for seed in range(3):
-        weight, center, radius, label = linear_case(seed, True, False)
+        weight, center, radius, label = linear_case(seed, False)
         exact = linear_distance(weight, center, radius, label, norm, True)
         for factor in (0.5, 0.98, 1.02, 2.0):
             ball = lp_ball(center, np.float32(factor * exact), norm, clip=(0.0, 1.0))
@@ -112,7 +112,7 @@ def test_recorded_exact_margins_are_respected_and_mostly_decided(data_dir, name,
 
 def test_one_hyperplane_where_a_loss_is_given():
     """The zero of the loss is the boundary: towards one class, or the margin."""
-    weight, center, radius, label = linear_case(3, False, False)
+    weight, center, radius, label = linear_case(3, False)
     ball = l2_ball(center, radius)
     toward = jax.jit(
         lambda target: fab(40, loss=targeted_margin(target)).nearest(linear(weight), ball, label, key=KEY)
@@ -131,7 +131,7 @@ def test_one_hyperplane_where_a_loss_is_given():
 
 
 def test_boxes_and_products_are_l_inf_balls_in_half_widths():
-    weight, center, _, label = linear_case(1, False, True)
+    weight, center, _, label = linear_case(1, True)
     half = np.array([0.5, 1.0, 0.2, 0.4, 0.3], np.float32)
     exact = linear_distance(weight, center, half, label, math.inf, False)
     apart = product((linf_ball(center[:2], half[:2]), box(center[2:] - half[2:], center[2:] + half[2:])))
@@ -204,7 +204,7 @@ def test_constant_and_poisoned_networks(norm, loss):
 
 
 def test_zero_radius_gives_the_clean_point():
-    weight, center, _, label = linear_case(0, True, False)
+    weight, center, _, label = linear_case(0, False)
     for radius in (np.float32(0.0), np.zeros(5, np.float32)):
         ball = lp_ball(center, radius, 2.0, (0.0, 1.0))
         result = jax.jit(lambda ball: fab(3)(linear(weight), ball, label, key=KEY))(ball)
@@ -213,7 +213,7 @@ def test_zero_radius_gives_the_clean_point():
 
 
 def test_traced_bad_labels_and_regions_count_as_errors():
-    weight, center, _, label = linear_case(0, False, False)
+    weight, center, _, label = linear_case(0, False)
 
     def both(x, eps, label):
         ball = lp_ball(x, eps, 2.0, clip=(-1.0, 1.5))
