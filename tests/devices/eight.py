@@ -21,12 +21,14 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcert import kernels
-from jaxcert.attacks import pgd
+from jaxcert.attacks import fgsm, pgd
+from jaxcert.attacks.autoattack import Stage, autoattack
 from jaxcert.bounds import crown
 from jaxcert.data import load, random_flip
 from jaxcert.devices import ONE_DEVICE, Devices, MeshSpec, open_mesh
 from jaxcert.errors import ConfigError
-from jaxcert.evaluate import Protocol, Report, Subject, evaluate
+from jaxcert.evaluate import Protocol, Report, Subject, ThreatModel, evaluate
+from jaxcert.evaluate import autoattack as evaluate_autoattack
 from jaxcert.train import CrownIbp, Recipe, Threat, TrainConfig, fit, initial_state, load_run, schedules
 from jaxcert.train.step import make_step
 
@@ -138,6 +140,35 @@ def errors_of(folder: Path, devices: Devices, run: Path, count: int) -> list[Rep
     return evaluate(subject, protocol, folder, indices=range(count), devices=devices)
 
 
+def stages_of(folder: Path, devices: Devices, run: Path, count: int) -> list[list[int]]:
+    """The images that each stage of a small AutoAttack leaves."""
+    _, model, variables = load_run(run)
+    attack = autoattack(stages=(Stage("fgsm", fgsm()), Stage("pgd", pgd(steps=4))))
+    found = evaluate_autoattack(
+        model.apply,
+        variables,
+        load("digits").test,
+        ThreatModel(EPS),
+        attack,
+        key=jax.random.key(0),
+        indices=range(count),
+        batch_size=20,
+        folder=folder,
+        devices=devices,
+    )
+    return [[r.index for r in stage.records if r.attacked_correct] for stage in found.stages]
+
+
+def staged(folder: Path) -> dict[str, list[list[int]]]:
+    eight, run = open_mesh(MeshSpec(8)), folder / "one"
+    stages_of(folder / "stages by both", eight, run, 30)
+    return {
+        "one": stages_of(folder / "stages by one", ONE_DEVICE, run, 50),
+        "eight": stages_of(folder / "stages by eight", eight, run, 50),
+        "both": stages_of(folder / "stages by both", ONE_DEVICE, run, 50),
+    }
+
+
 def evaluated(folder: Path) -> None:
     """Three times the same images: on one device, on eight, and begun on eight and finished on one."""
     eight, run = open_mesh(MeshSpec(8)), folder / "one"
@@ -187,6 +218,7 @@ def kernels_on_typed_meshes() -> dict[str, float]:
 def main(folder: Path) -> None:
     facts = {"steps": steps(), "resumed": resumed(folder), "refused": refused()}
     evaluated(folder)
+    facts |= {"stages": staged(folder)}
     facts |= {"kernels": kernels_on_typed_meshes(), "devices": jax.device_count()}
     sys.stdout.write(json.dumps(facts) + "\n")
 

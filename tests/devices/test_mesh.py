@@ -114,6 +114,14 @@ def test_evaluation_does_not_depend_on_devices(eight, folder):
 
 
 @pytest.mark.slow
+def test_autoattack_does_not_depend_on_devices(eight, two):
+    first, second = eight["stages"]["one"]
+    assert 5 < len(second) < len(first) < 45, "each stage must break something"
+    assert eight["stages"]["eight"] == eight["stages"]["both"] == [first, second]
+    assert [facts["stages"] for facts in two] == [[first, second]] * 2
+
+
+@pytest.mark.slow
 def test_what_devices_cannot_do_is_refused(eight):
     assert "asks for 9 devices, but JAX sees 8" in eight["refused"]["too many"]
     assert "32 cannot be shared out evenly among 5 devices" in eight["refused"]["uneven"]

@@ -15,7 +15,7 @@ from jaxcert.data import Split
 from jaxcert.devices import Processes, join, on_all, on_first, open_mesh, require_same
 from jaxcert.errors import DataError, JaxcertError
 from jaxcert.train import fit
-from tests.devices.eight import CONFIG, Stop, errors_of
+from tests.devices.eight import CONFIG, Stop, errors_of, stages_of
 
 pixels, decoded = Split.pixels, []
 
@@ -65,6 +65,7 @@ def main(folder: Path, port: int, index: int) -> None:
         "decoded": steps,
         "decoded in evaluation": max(decoded),
         "report": [report.n, report.clean, report.attacked, report.certified["crown"]],
+        "stages": stages_of(mine / "evaluation" / "stages", devices, mine / "run", 50),
         "files": sorted(path.name for path in mine.iterdir()) if mine.exists() else [],
         "first fails": words(lambda: on_first(failing_in(0))),
         "second fails": words(lambda: on_all(failing_in(1))),
