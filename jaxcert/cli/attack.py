@@ -1,7 +1,7 @@
 """`jaxcert attack RUN` or `MODEL.npz`: attack a network and save the adversarial examples."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Target:
         """What all measures take."""
         return {
             "key": jax.random.key(self.options.seed),
-            "batch_size": self.options.batch_size,
+            "batch_size": min(self.options.batch_size, len(self.indices)),
             "devices": self.devices,
         }
 
@@ -128,7 +128,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _attack(target: Target, eps: float) -> None:
     if isinstance(target.attack, AutoAttack):
-        result = _staged(target, eps, target.indices)
+        result = _staged(target, eps, indices=target.indices)
         records, found = result.records, None
         if is_first():
             print(stage_table(result))
@@ -161,7 +161,8 @@ def _sweep(target: Target) -> None:
     def measure(eps: float, left: Sequence[int]) -> Sequence[Record]:
         name = f"{target.name} at {eps:g}"
         if isinstance(target.attack, AutoAttack):
-            return _staged(target, eps, left).records
+            result = _staged(target, eps, before=_marked(before, left))
+            return [record for record in result.records if record.index in set(left)]
         threat = target.threat(eps)
         return attacked(
             *target.subject, threat, target.attack, indices=left, progress=name, shrink=True, **target.common
@@ -170,7 +171,7 @@ def _sweep(target: Target) -> None:
     before = clean(
         *target.subject,
         indices=target.indices,
-        batch_size=target.options.batch_size,
+        batch_size=target.common["batch_size"],
         devices=target.devices,
     )
     found = robust_accuracies(target.options.eps_sweep, before, measure)
@@ -191,15 +192,21 @@ def _sweep(target: Target) -> None:
     print(f"written: {table}, {figure}")
 
 
-def _staged(target: Target, eps: float, indices: Sequence[int]) -> AutoAttackResult:
+def _marked(before: Sequence[Record], left: Sequence[int]) -> list[Record]:
+    """The clean records, in which those that are not left but were correct have fallen."""
+    kept = set(left)
+    return [replace(r, attacked_correct=False) if r.correct and r.index not in kept else r for r in before]
+
+
+def _staged(target: Target, eps: float, **images: Any) -> AutoAttackResult:
     return autoattack(
         *target.subject,
         target.threat(eps),
         target.attack,
-        indices=indices,
         folder=target.out / f"{target.options.attack}-{target.norm}-eps{eps:g}",
         settings=target.victim.subject.identity,
         progress=f"{target.name} at {eps:g}",
+        **images,
         **target.common,
     )
 

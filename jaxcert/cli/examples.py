@@ -36,9 +36,11 @@ class Examples:
         write_arrays(path, arrays)
 
     def draw(self, path: Path, title: str) -> None:
-        """Draws the first images that fell, filled up with others when too few did."""
+        """Draws the first images that fell, filled up with others that moved when too few did."""
         fell = [record.correct and not record.attacked_correct for record in self.records]
-        shown = sorted(range(len(fell)), key=lambda row: not fell[row])[:SHOWN]
+        rows = sorted(range(len(fell)), key=lambda row: not fell[row])
+        moved = [row for row in rows if np.any(self.adversarial[row] != self.originals[row])]
+        shown = (moved or rows)[:SHOWN]
         adversarial_examples(
             self.originals[shown],
             self.adversarial[shown],

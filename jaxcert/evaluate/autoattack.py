@@ -79,8 +79,9 @@ class AutoAttackResult:
 
     @property
     def fallen(self) -> list[int]:
-        """Images that were classified correctly and then fell: those that have an adversarial point."""
-        return [r.index for r in self.records if r.correct and not r.attacked_correct]
+        """Images that fell at some stage, in the order of the records: those with an adversarial point."""
+        fell = {r.index for stage in self.stages for r in stage.records if not r.attacked_correct}
+        return [record.index for record in self.records if record.index in fell]
 
     def summary(self) -> dict[str, Any]:
         """Robust accuracy after each stage and everything else but the records, as plain JSON values."""
@@ -146,6 +147,7 @@ def autoattack(
       settings: plain JSON values that tell this network and these images from others; the fingerprint of
         `variables` and of the labels by default.
       before: the records of a clean pass, if there was one; they then say which images, not `indices`.
+        Images that they call attacked with success count as fallen and are left alone.
       progress: put before the name of each stage on its progress bar, which shows robust accuracy.
       devices: those that share every batch.
 
@@ -177,7 +179,7 @@ def autoattack(
         **_threat(threat),
         "key": described(_bits(key)),
     }
-    size = max(min(batch_size, len(wanted)), 1) if batch_size > 0 else batch_size
+    size = min(batch_size, max(len(wanted), 1))
     points = AdversarialPoints(folder / "points" if folder else None)
     task = _Task(
         apply, variables, images, threat, key, wanted, size, folder, where, points, progress, devices
@@ -282,13 +284,18 @@ def _wanted(images: Images, indices: Sequence[int] | None, before: Sequence[Reco
 
 
 def _robust(records: Sequence[Record]) -> list[int]:
-    """Images that are left: correct before an attack, and at what it found."""
-    return [r.index for r in records if (r.correct if r.attacked_correct is None else r.attacked_correct)]
+    """Images that are left."""
+    return [record.index for record in records if _is_robust(record)]
+
+
+def _is_robust(record: Record) -> bool:
+    """Correct before an attack, and at what it found."""
+    return record.correct and record.attacked_correct is not False
 
 
 def _verdicts(before: Sequence[Record], stages: Sequence[Sequence[Record]]) -> list[Record]:
     """One record for each image: its last verdict, the smallest margin, all its time."""
-    found = {record.index: replace(record, attacked_correct=record.correct) for record in before}
+    found = {record.index: replace(record, attacked_correct=_is_robust(record)) for record in before}
     for records in stages:
         for new in records:
             old = found[new.index]

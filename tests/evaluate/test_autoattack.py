@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -161,6 +161,20 @@ def test_results_of_other_settings_are_not_taken_up(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=said):
             run(split, folder=tmp_path, **changes)
+
+
+def test_images_that_fell_before_are_left_alone():
+    split = linear.images(20, flip=2)
+    clean_records = run(split).clean
+    before = [replace(r, attacked_correct=False) if r.index in (5, 7) else r for r in clean_records]
+    found, whole = run(split, before=before), run(split)
+    assert found.clean == before
+    assert {5, 7}.isdisjoint(r.index for stage in found.stages for r in stage.records)
+    assert {5, 7}.isdisjoint(found.fallen)
+    assert [r.attacked_correct for r in found.records] == [
+        bool(r.attacked_correct and r.index not in (5, 7)) for r in whole.records
+    ]
+    assert found.summary()["n"] == 20
 
 
 def test_a_lost_point_is_told(tmp_path):
