@@ -9,7 +9,7 @@ from jaxcert.data import load
 from jaxcert.devices import on_all, require_same
 from jaxcert.errors import ConfigError, DataError
 from jaxcert.evaluate import Subject, fingerprint
-from jaxcert.formats.plain_network import read_plain_network
+from jaxcert.formats import read_plain_network
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcert.errors import CheckpointError, InvalidInputError
-from jaxcert.formats.plain_network import read_plain_network
+from jaxcert.formats import read_plain_network
 from tests.common.images import first_images
 from tests.common.networks import load
 
