@@ -161,7 +161,8 @@ def autoattack(
     >>> import jax, jax.numpy as jnp, numpy as np
     >>> from jaxcert.attacks import Stage, autoattack as ensemble, fgsm
     >>> from jaxcert.data import make_split
-    >>> split = make_split(np.full((2, 1, 2, 1), 0.5, np.float32), np.array([0, 0]))
+    >>> images = np.array([[0.5, 0.5], [0.6, 0.4]], np.float32).reshape(2, 1, 2, 1)
+    >>> split = make_split(images, np.array([0, 0]))
     >>> apply = lambda weights, x: weights @ x.reshape(-1)
     >>> weights = jnp.array([[2.0, 0.0], [0.0, 1.0]])
     >>> attack = ensemble(stages=(Stage("fgsm", fgsm()),))
