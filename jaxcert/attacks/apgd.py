@@ -1,6 +1,7 @@
 """Auto-PGD: projected gradient ascent with momentum that chooses its step size itself."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -10,16 +11,19 @@ from jax.typing import ArrayLike
 from jaxcert.attacks.answer import Answer, Network, answer_of, as_label
 from jaxcert.attacks.attempts import best_of, better
 from jaxcert.attacks.expectation import Expectation
+from jaxcert.attacks.flat import flat_network, flat_region
 from jaxcert.attacks.objectives import Anchored, Objective, cross_entropy
 from jaxcert.attacks.pace import Halving, News, Sparse
 from jaxcert.attacks.result import AttackResult, judged, nothing_yet
 from jaxcert.attacks.settings import require_count
-from jaxcert.attacks.start import Start, random_start, start_at
+from jaxcert.attacks.start import Start, random_start
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions import LpBall, Region, scaled
 from jaxcert.regions.project import project, project_scaled
 
 _MOMENTUM = 0.25
+Place = Callable[[jax.Array], jax.Array]
+"""`key -> x`: where a run begins, as a vector."""
 _WIDENED = ((3.0, 0.3), (2.0, 0.3))
 
 
@@ -60,27 +64,35 @@ class Apgd:
             raise InvalidInputError(
                 "widened=True is for l_1 balls: leave it out, or build the region with l1_ball."
             )
-        answer = answer_of(fn, self.loss, region, label)
+        start = _default_start(region) if self.start is None else self.start
+        place = lambda key: start(region, key=key).reshape(flat.shape)
+        flat = flat_region(region)
+        answer = answer_of(flat_network(fn, region), self.loss, flat, label)
         label = as_label(label)
 
         def restart(index):
-            return self._run(answer, region, label, jax.random.fold_in(key, index))
+            return self._run(answer, flat, label, jax.random.fold_in(key, index), place)
 
-        nothing = nothing_yet(answer, region, key)
+        nothing = nothing_yet(answer, flat, key)
         found = best_of(restart, self.restarts, nothing, early_stop=self.early_stop, replace_first=True)
+        found = replace(found, x=found.x.reshape(region.shape))
         return jax.lax.stop_gradient(found)
 
-    def _run(self, answer: Answer, region: Region, label: jax.Array, key: jax.Array) -> AttackResult:
-        start, left = _default_start(region) if self.start is None else self.start, self.steps
-        warm = False
+    def _run(
+        self, answer: Answer, region: Region, label: jax.Array, key: jax.Array, place: Place
+    ) -> AttackResult:
+        left, warm = self.steps, False
         for factor, share in _WIDENED if self.widened else ():
             # The last radius gets at least one step.
             steps = min(max(round(share * self.steps), 1), left - 1)
             if steps:
                 wide = scaled(region, factor)
-                x = self._climb(answer, wide, label, jax.random.fold_in(key, left), start, steps, warm).peak
-                start, left, warm = start_at(x), left - steps, True
-        return self._climb(answer, region, label, key, start, left, warm).found
+                # A user's own start lies in the region itself, the usual one fills the wider ball.
+                first = place if warm or self.start is not None else _default_in(wide)
+                now = jax.random.fold_in(key, left)
+                x = self._climb(answer, wide, label, now, first, steps, warm).peak
+                place, left, warm = (lambda key, x=x: x), left - steps, True
+        return self._climb(answer, region, label, key, place, left, warm).found
 
     def _climb(
         self,
@@ -88,7 +100,7 @@ class Apgd:
         region: Region,
         label: jax.Array,
         key: jax.Array,
-        start: Start,
+        place: Place,
         steps: int,
         warm: bool,
     ) -> Climb:
@@ -114,7 +126,9 @@ class Apgd:
             here, slope = jnp.where(back, peak, x), jnp.where(back, steepest, gradient)
             return Climb(at.index + 1, here, at.x, loss, slope, highest, peak, steepest, state, found)
 
-        x = start(region, key=key)
+        x = place(key)
+        if warm:
+            x = project(region, x)
         (loss, logits), gradient = look(x, key)
         first = jnp.where(jnp.isnan(loss), -jnp.inf, loss)
         climb = Climb(
@@ -196,6 +210,11 @@ def apgd(
 
 def _is_l1(region: Region) -> bool:
     return isinstance(region, LpBall) and region.norm == 1
+
+
+def _default_in(region: Region) -> Place:
+    start = _default_start(region)
+    return lambda key: start(region, key=key)
 
 
 def _default_start(region: Region) -> Start:

@@ -38,7 +38,7 @@ class Fab(Seeker):
 
     def _seek(self, fn: SomeNetwork, judge: Judge, center: Find, key: jax.Array, fixed: bool) -> Find:
         boundary = boundary_of(fn, self.loss, judge.region, judge.ball, judge.label)
-        enough = lambda find: (find.distance <= 0) | (find.inside & (fixed and self.early_stop))
+        enough = lambda find: (find.distance <= 0) | (judge.reaches(find) & (fixed and self.early_stop))
         walk_key, restart_key, last_key = jax.random.split(key, 3)
         best = self._walk(judge, boundary, center.result.x, center, enough, walk_key)
         if self.restarts > 1:
@@ -80,15 +80,16 @@ class Fab(Seeker):
         the boundary, at most `alpha_max`.
         """
         eta, most = (jnp.asarray(option, ball.dtype) for option in (self.eta, self.alpha_max))
-        across = lambda at: towards_hyperplane(ball, at, gradient, value + jnp.sum(gradient * (at - x)))
-        own, other = jax.vmap(across)(jnp.stack([x, ball.center]))
+        own = towards_hyperplane(ball, x, gradient, value)
+        at_center = value + jnp.sum(gradient * (ball.center - x))
+        other = towards_hyperplane(ball, ball.center, gradient, at_center)
         from_x, from_center = measure(ball, own), measure(ball, other)
         total = from_x + from_center
         alpha = jnp.minimum(from_x / jnp.where(total > 0, total, 1.0), most)
         # As a displacement of the centre: what must not move is not moved by rounding either.
         moved = (1 - alpha) * (x - ball.center + eta * own) + alpha * eta * other
         moved = clipped(ball, ball.center + moved)
-        return jnp.where(jnp.all(jnp.isfinite(moved)), moved, x)
+        return jnp.where(jnp.isfinite(jnp.sum(moved)), moved, x)
 
 
 def _backtrack(judge: Judge, best: Find, key: jax.Array) -> Find:

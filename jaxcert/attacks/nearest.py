@@ -1,7 +1,7 @@
 """The nearest adversarial point that an attack found, and what that says about a region."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxcert.attacks.answer import Answer, Network, answer_of, as_label
 from jaxcert.attacks.attempts import better
 from jaxcert.attacks.expectation import Expectation
+from jaxcert.attacks.flat import flat_network, flat_region
 from jaxcert.attacks.objectives import margin_loss
 from jaxcert.attacks.result import AttackResult, judged
 from jaxcert.errors import InvalidInputError
@@ -43,11 +44,10 @@ class Nearest:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Find:
-    """A point as judged, its distance if it is adversarial (else inf), and whether it is so in the region."""
+    """A point as judged, and its distance if it is adversarial (else inf)."""
 
     result: AttackResult
     distance: jax.Array
-    inside: jax.Array
 
 
 def gauge_ball(region: Region) -> LpBall:
@@ -94,8 +94,12 @@ class Judge:
         distance = measure(self.ball, x - self.ball.center)
         # Only an invalid region has no distance: it counts as wrong everywhere.
         distance = jnp.where(jnp.isnan(distance), 0.0, distance)
-        inside = result.success & contains(self.region, x)
-        return Find(result, jnp.where(result.success, distance, jnp.inf), inside)
+        return Find(result, jnp.where(result.success, distance, jnp.inf))
+
+    def reaches(self, find: Find) -> jax.Array:
+        """Whether the find is in the region, up to rounding: cheap, for the loops."""
+        ball = self.ball
+        return find.distance <= (1.0 if ball.radius.ndim else ball.radius)
 
     def center(self, key: jax.Array) -> Find:
         """The centre: a find where the network is wrong there, the placeholder of one elsewhere."""
@@ -103,10 +107,11 @@ class Judge:
 
     def within(self, find: Find, center: Find, key: jax.Array) -> AttackResult:
         """The find as an attack on the region; one outside of it is moved in and judged again."""
+        inside = find.result.success & contains(self.region, find.result.x)
         x = project_scaled(self.region, find.result.x)
         loss, logits = self.answer(x, key)
         moved = better(judged(x, logits, loss, self.label), center.result)
-        return jax.tree.map(lambda a, b: jnp.where(find.inside, a, b), find.result, moved)
+        return jax.tree.map(lambda a, b: jnp.where(inside, a, b), find.result, moved)
 
 
 def nearer(new: Find, old: Find) -> Find:
@@ -128,17 +133,21 @@ class Seeker:
     def __call__(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
         """Attack one example inside its region."""
         center_key, key, last_key = jax.random.split(key, 3)
-        judge = self._judge(fn, jax.lax.stop_gradient(region), label)
+        fn, flat = flat_network(fn, region), flat_region(jax.lax.stop_gradient(region))
+        judge = self._judge(fn, flat, label)
         center = judge.center(center_key)
         find = self._seek(fn, judge, center, key, True)
-        return jax.lax.stop_gradient(judge.within(find, center, last_key))
+        found = judge.within(find, center, last_key)
+        return jax.lax.stop_gradient(replace(found, x=found.x.reshape(region.shape)))
 
     def nearest(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> Nearest:
         """The nearest adversarial point found, inside the region or not."""
         center_key, key, _ = jax.random.split(key, 3)
-        judge = self._judge(fn, jax.lax.stop_gradient(region), label)
+        fn, flat = flat_network(fn, region), flat_region(jax.lax.stop_gradient(region))
+        judge = self._judge(fn, flat, label)
         find = self._seek(fn, judge, judge.center(center_key), key, False)
-        return jax.lax.stop_gradient(Nearest(find.result.x, find.distance, find.result.success))
+        x = find.result.x.reshape(region.shape)
+        return jax.lax.stop_gradient(Nearest(x, find.distance, find.result.success))
 
 
 def _ends(ball: LpBall) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,6 @@
 """Projected gradient ascent on the loss inside a region."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxcert.attacks.answer import Answer, Network, answer_of, as_label
 from jaxcert.attacks.attempts import best_of, better
 from jaxcert.attacks.direction import steepest_ascent, uphill
 from jaxcert.attacks.expectation import Expectation
+from jaxcert.attacks.flat import flat_network, flat_region
 from jaxcert.attacks.objectives import Anchored, Objective, cross_entropy
 from jaxcert.attacks.proxy import GradientMap
 from jaxcert.attacks.result import AttackResult, judged, nothing_yet
@@ -41,22 +42,27 @@ class Pgd:
     ) -> AttackResult:
         """Attack one example; see `pgd`."""
         region = jax.lax.stop_gradient(region)
-        answer = answer_of(fn, self.loss, region, label)
+        flat = flat_region(region)
+        answer = answer_of(flat_network(fn, region), self.loss, flat, label)
         label = as_label(label)
 
         def restart(index):
-            return self._ascend(answer, region, label, jax.random.fold_in(key, index))
+            now = jax.random.fold_in(key, index)
+            start = self.start(region, key=now).reshape(flat.shape)
+            return self._ascend(answer, flat, label, now, start)
 
         found = best_of(
             restart,
             self.restarts,
-            nothing_yet(answer, region, key),
+            nothing_yet(answer, flat, key),
             early_stop=self.early_stop,
             replace_first=True,
         )
-        return jax.lax.stop_gradient(found)
+        return jax.lax.stop_gradient(replace(found, x=found.x.reshape(region.shape)))
 
-    def _ascend(self, answer: Answer, region: Region, label: jax.Array, key: jax.Array) -> AttackResult:
+    def _ascend(
+        self, answer: Answer, region: Region, label: jax.Array, key: jax.Array, start: jax.Array
+    ) -> AttackResult:
         climb = jax.value_and_grad(answer, has_aux=True)
         chosen = _default_step(region, self.steps) if self.step_size is None else self.step_size
         step_size = jnp.asarray(chosen, region.dtype)
@@ -79,10 +85,8 @@ class Pgd:
             index, x, best = state
             return index + 1, *step(index, x, best)
 
-        # The first step is the only one whose key draws the start too.
-        x = self.start(region, key=key)
         zero, nothing = jnp.zeros((), jnp.int32), nothing_yet(answer, region, key)
-        _, x, best = jax.lax.while_loop(more, go_on, (zero, x, nothing))
+        _, x, best = jax.lax.while_loop(more, go_on, (zero, start, nothing))
         loss, logits = answer(x, jax.random.fold_in(key, self.steps))
         return better(judged(x, logits, loss, label), best, not self.keep_best)
 

@@ -23,6 +23,7 @@ from jax import lax
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions.contain import gauge
+from jaxcert.regions.cut import gauge_of
 from jaxcert.regions.halfspace import gauge_weight
 from jaxcert.regions.linear import dot
 from jaxcert.regions.types import LpBall
@@ -108,7 +109,11 @@ def towards_halfspace(region: LpBall, x: jax.Array, coeffs: jax.Array, value: ja
 
 def measure(region: LpBall, displacement: jax.Array) -> jax.Array:
     """The norm of a displacement, in input units; where the region's radius is an array, in units of it."""
-    return gauge(displacement, gauge_weight(region), region.norm)
+    if region.radius.ndim:
+        return gauge(displacement, region.radius, region.norm)
+    if region.norm == math.inf:
+        return jnp.max(jnp.abs(displacement), initial=0.0)
+    return gauge_of(displacement, region.norm)
 
 
 def _newton(gains: jax.Array, room: jax.Array, need: jax.Array, norm: float) -> jax.Array:
