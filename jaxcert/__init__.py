@@ -11,7 +11,20 @@ True
 """
 
 from jaxcert import attacks, bounds, certify, errors, kernels, regions, relax
-from jaxcert.attacks import AttackResult, fgsm, fgsm_rs, pgd
+from jaxcert.attacks import (
+    AttackResult,
+    apgd,
+    autoattack,
+    autoattack_plus,
+    autoattack_rand,
+    deepfool,
+    fab,
+    fgsm,
+    fgsm_rs,
+    multi_targeted,
+    pgd,
+    square,
+)
 from jaxcert.bounds import (
     Bounds,
     LinearBounds,
@@ -64,7 +77,11 @@ __all__ = [
     "Product",
     "RadiusBracket",
     "alpha_crown",
+    "apgd",
     "attacks",
+    "autoattack",
+    "autoattack_plus",
+    "autoattack_rand",
     "bisection",
     "bounds",
     "box",
@@ -72,8 +89,10 @@ __all__ = [
     "certify",
     "crown",
     "crown_ibp",
+    "deepfool",
     "errors",
     "explain",
+    "fab",
     "fast_lin",
     "fgsm",
     "fgsm_rs",
@@ -88,6 +107,7 @@ __all__ = [
     "map_examples",
     "margins",
     "mean_gradient",
+    "multi_targeted",
     "neuron_statistics",
     "nonuniform_radii",
     "pec",
@@ -99,6 +119,7 @@ __all__ = [
     "rigorous",
     "rigorous_margins",
     "slopes",
+    "square",
     "targeted_margins",
     "tightest",
     "uniform_radii",
