@@ -197,5 +197,6 @@ def notes(stages: Stages, classes: int) -> list[str]:
         told.append("With 3 classes the targeted DLR is undefined: it is divided by z(1) - z(3) instead.")
     counts = [getattr(stage.attack, "targets", None) or 0 for stage in stages]
     if max(counts, default=0) > classes - 1:
-        told.append(f"With {classes} classes there are {classes - 1} targets instead of {max(counts)}.")
+        left = "is 1 target" if classes == 2 else f"are {classes - 1} targets"
+        told.append(f"With {classes} classes there {left} instead of {max(counts)}.")
     return told
