@@ -68,7 +68,7 @@ def test_the_plane_is_reached_from_both_sides_and_from_any_point(norm, x64):
             nearest_on_hyperplane(ball, jnp.asarray(coeffs), jnp.asarray(offset), jnp.asarray(x))
         )
         side = 1.0 if coeffs @ x + offset >= 0 else -1.0
-        exact = halfspace.distance(sets.ball(x, 1.0, norm, (0.0, 1.0)), side * coeffs, side * offset)
+        exact = halfspace.distance(sets.ball(x, 1.0, norm, (0.0, 1.0)), side * coeffs, float(side * offset))
         assert coeffs @ found + offset == pytest.approx(0, abs=1e-12)
         assert np.linalg.norm(found - x, norm) == pytest.approx(exact, rel=1e-9)
 
@@ -102,7 +102,7 @@ def test_errors():
     ball = jc.linf_ball(jnp.zeros(3), 0.1)
     for solve in (nearest_in_halfspace, nearest_on_hyperplane):
         with pytest.raises(jc.errors.InvalidInputError, match="needs an l_p ball"):
-            solve(jc.box(jnp.zeros(3), jnp.ones(3)), jnp.ones(3), jnp.ones(()))
+            solve(jc.box(jnp.zeros(3), jnp.ones(3)), jnp.ones(3), jnp.ones(()))  # pyright: ignore
         with pytest.raises(jc.errors.InvalidInputError, match="shaped like the region"):
             solve(ball, jnp.ones((2, 3)), jnp.ones(2))
         with pytest.raises(jc.errors.InvalidInputError, match="shaped like the region"):
