@@ -102,7 +102,7 @@ def test_errors():
     ball = jc.linf_ball(jnp.zeros(3), 0.1)
     for solve in (nearest_in_halfspace, nearest_on_hyperplane):
         with pytest.raises(jc.errors.InvalidInputError, match="needs an l_p ball"):
-            solve(jc.box(jnp.zeros(3), jnp.ones(3)), jnp.ones(3), jnp.ones(()))  # pyright: ignore
+            solve(jc.box(jnp.zeros(3), jnp.ones(3)), jnp.ones(3), jnp.ones(()))  # pyright: ignore[reportArgumentType]
         with pytest.raises(jc.errors.InvalidInputError, match="shaped like the region"):
             solve(ball, jnp.ones((2, 3)), jnp.ones(2))
         with pytest.raises(jc.errors.InvalidInputError, match="shaped like the region"):
