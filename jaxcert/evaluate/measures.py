@@ -179,8 +179,7 @@ def certified(
     _check(apply, variables, images)
     copies = devices.copies(variables)
     check_eps(threat.eps)
-    # Several devices have an image each in every step, and chunks of images would leave most of them idle.
-    over = map_examples if devices.count == 1 else _at_once
+    over = _over(devices)
     return sweep(
         measure,
         images,
@@ -255,7 +254,7 @@ def _attack_batch(
     labels = np.where(np.arange(len(batch.labels)) < batch.count, batch.labels, -1).astype(np.int32)
     placed = (*_placed(replace(batch, labels=labels), devices), devices.copies(key))
     points, inside, before, clean_margin, after, margin = devices.fetch(
-        _attack(apply, variables, attack, threat, *placed)
+        _attack(apply, variables, attack, threat, *placed, over=_over(devices))
     )
     _check_inside(batch, inside)
     survived = (after == batch.labels) & np.isfinite(margin)
@@ -320,17 +319,22 @@ def _predict(apply, variables, xs, labels, indices):
     return _look(apply, variables, xs, labels, indices)
 
 
-@partial(jax.jit, static_argnames="apply")
-def _attack(apply, variables, attack, threat, xs, labels, indices, key):
+@partial(jax.jit, static_argnames=("apply", "over"))
+def _attack(apply, variables, attack, threat, xs, labels, indices, key, over):
     def worst(x, label, index):
         region = threat.region(x)
         found = attack(attackable(apply, variables), region, label, key=jax.random.fold_in(key, index))
         # A NaN point needs no refusal: its logits are NaN, which counts as an error of the network.
         return found.x, contains(region, found.x, TOLERANCE) | jnp.isnan(found.x).any()
 
-    points, inside = jax.vmap(worst)(xs, labels, indices)
+    points, inside = over(worst, xs, labels, indices)
     before = _look(apply, variables, xs, labels, indices)
     return points, inside, *before, *_look(apply, variables, points, labels, indices)
+
+
+def _over(devices: Devices) -> Callable[..., Any]:
+    # Several devices have an image each in every step, and chunks of images would leave most of them idle.
+    return map_examples if devices.count == 1 else _at_once
 
 
 def _at_once(f: Callable[..., Any], *batch: Any) -> Any:
