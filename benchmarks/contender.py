@@ -23,6 +23,7 @@ class Prepared:
       compilations: how often the function has been compiled so far, None where nothing is.
       program: the compiled program as text, for profiles; None for others.
       note: one line for the table, such as the size of chunks.
+      told: what the last call has to say beside its result, for the same line; None for nothing.
     """
 
     call: Callable[[], Any]
@@ -34,6 +35,7 @@ class Prepared:
     compilations: Callable[[], int] | None = None
     program: Callable[[], str] | None = None
     note: str = ""
+    told: Callable[[], str] | None = None
 
 
 class Contender(Protocol):

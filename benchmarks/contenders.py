@@ -15,6 +15,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "torch": "benchmarks.peers.torch_plain",
         "convex_adversarial": "benchmarks.peers.convex_adversarial",
         "foolbox": "benchmarks.peers.foolbox_pgd",
+        "autoattack": "benchmarks.peers.autoattack",
     }
 )
 """Name -> module whose `CONTENDER` it is; the import fails where the library is missing."""

@@ -6,7 +6,9 @@
 - CROWN-IBP: IBP and a backward pass of K - 1 rows; CROWN: for every activation a backward pass from its
   inputs, one row for the lower and one for the upper line of each (the first layer has its exact interval
   from |W|), and one of K - 1 rows;
-- a gradient takes three times its value; a step of PGD two forward passes.
+- a gradient takes three times its value; a step of PGD two forward passes;
+- AutoAttack: every stage to its end, as for images that survive all of them: two forward passes per step of
+  Auto-PGD, three per step of FAB, which also looks at the point that it has stepped to, one per query.
 
 Elementwise work is not counted, and neither is what an unstable-only pass would save.
 """
@@ -18,6 +20,13 @@ from benchmarks.networks import Conv, Dense, Flatten, Layer, Network, Relu, Resi
 from benchmarks.work import Work
 
 Shape = tuple[int, ...]
+
+_RUNS = works.AUTOATTACK_TARGETS
+_AUTOATTACK = (
+    2 * (1 + _RUNS) * (works.AUTOATTACK_STEPS + 1)
+    + 3 * _RUNS * works.AUTOATTACK_STEPS
+    + works.AUTOATTACK_QUERIES
+)
 
 
 def needed(work: Work) -> float:
@@ -36,6 +45,7 @@ def needed(work: Work) -> float:
         "train-crown-ibp": lambda: 3 * (once + crown_ibp),
         "train-pgd": lambda: (2 * works.TRAIN_PGD_STEPS + 3) * once,
         "pgd": lambda: (2 * works.PGD_STEPS + 1) * once,
+        "autoattack": lambda: _AUTOATTACK * once,
     }[work.base]()
     return work.batch * per_example * (3 if work.operation.endswith("-grad") else 1)
 

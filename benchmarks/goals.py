@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from benchmarks.work import Work
 
-LIRPA, TORCH = "auto_LiRPA", "torch"
+LIRPA, TORCH, AUTOATTACK = "auto_LiRPA", "torch", "autoattack"
 BATCH = 64
 PEAK_SHARE = 0.5
 """Peak memory at most this share of the peer's."""
@@ -39,5 +39,6 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         for operation, (peer, *shares) in _ROWS.items()
         for network, share in zip(_COLUMNS, shares, strict=True)
     }
+    | {Work("autoattack", "wk-small", 256).id: Goal(AUTOATTACK, 0.5)}
 )
 """Id of a work -> its goal."""

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 import jaxcert as jc
+from benchmarks import jaxcert_autoattack
 from benchmarks import work as works
 from benchmarks.compilations import counted
 from benchmarks.contender import Prepared
@@ -48,6 +49,8 @@ class Jaxcert:
         self, work: Work, weights: Sequence[np.ndarray], images: np.ndarray, labels: np.ndarray
     ) -> Prepared:
         params, xs, ys = variables(work.network, weights), jnp.asarray(images), jnp.asarray(labels)
+        if work.operation == "autoattack":
+            return jaxcert_autoattack.prepared(work, params, images, labels)
         if work.operation in OBJECTIVES:
             return _training(work, params, xs, ys)
         if work.operation == "forward":

@@ -55,21 +55,19 @@ def measure(work: str, folder: str) -> list[Operation]:
     """The operations of a work, slowest first; call it in a process that has one thread."""
     import jax
 
-    from benchmarks import images, networks
+    from benchmarks.inputs import inputs
     from benchmarks.jaxcert_side import CONTENDER
     from benchmarks.work import parse
 
     chosen = parse(work)
-    net, batch = chosen.network, chosen.batch
-    prepared = CONTENDER.prepare(
-        chosen, networks.weights(net), images.images(net, batch), images.labels(net, batch)
-    )
+    prepared = CONTENDER.prepare(chosen, *inputs(chosen))
+    if prepared.program is None:
+        raise ValueError("it is not one program")
     prepared.call()
     with jax.profiler.trace(folder):
         for _ in range(RUNS):
             prepared.call()
     (file,) = Path(folder).rglob("*.xplane.pb")
-    assert prepared.program is not None
     return _operations(jax.profiler.ProfileData.from_file(str(file)), _instructions(prepared.program()))
 
 

@@ -11,6 +11,10 @@ The operations and the results that are compared:
 - `pgd`: `[share of the images that are misclassified at the end, mean of z_label - max_j z_j there]`:
   `PGD_STEPS` steps of `2.5 * eps / PGD_STEPS` along the sign of the gradient of the cross-entropy, from one
   random start.
+- `autoattack`: how many images are right before any attack and after each stage of the standard AutoAttack:
+  Auto-PGD on the cross-entropy from one random start, targeted Auto-PGD on the DLR and targeted FAB towards
+  nine classes, all of 100 steps, and Square with 5000 queries. Every stage takes the images that are left.
+  Weights are trained and images real here (`published`).
 - `train-ibp`, `train-crown-ibp`, `train-pgd`: `[loss, l_2 norm of its gradient]` of the first step, before
   the update. A step is everything from a batch in memory to updated weights: loss, gradient, Adam (learning
   rate `LEARNING_RATE`, its default moments). `train-ibp` minimises `KAPPA * clean + (1 - KAPPA) * worst case`
@@ -28,11 +32,15 @@ from dataclasses import dataclass
 BOUNDS = ("ibp", "crown-ibp", "crown", "alpha-crown", "fast-lin")
 GRADIENTS = ("ibp-grad", "crown-ibp-grad", "crown-grad")
 TRAINING = ("train-ibp", "train-crown-ibp", "train-pgd")
-OPERATIONS = ("forward", *BOUNDS, *GRADIENTS, *TRAINING, "pgd")
+ATTACKS = ("pgd", "autoattack")
+OPERATIONS = ("forward", *BOUNDS, *GRADIENTS, *TRAINING, *ATTACKS)
 
 ALPHA_STEPS = 20
 PGD_STEPS = 40
 TRAIN_PGD_STEPS = 10
+AUTOATTACK_STEPS = 100
+AUTOATTACK_TARGETS = 9
+AUTOATTACK_QUERIES = 5000
 KAPPA = 0.5
 BETA = 0.5
 LEARNING_RATE = 5e-4
@@ -43,7 +51,7 @@ ATTACK_EPS = 0.1
 
 def usual_eps(operation: str) -> float:
     """The radius unless a work says otherwise: 0.1 for attacks and adversarial training, else 0.02."""
-    return ATTACK_EPS if operation in ("pgd", "train-pgd") else BOUND_EPS
+    return ATTACK_EPS if operation in (*ATTACKS, "train-pgd") else BOUND_EPS
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Work:
     @property
     def clip(self) -> bool:
         """Whether the ball is cut to [0, 1]."""
-        return self.operation == "pgd" or self.operation in TRAINING
+        return self.operation in (*ATTACKS, *TRAINING)
 
 
 def parse(text: str) -> Work:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks import contenders, images, networks
+from benchmarks import contenders
+from benchmarks.inputs import inputs
 from benchmarks.work import BOUNDS, GRADIENTS, TRAINING, Work, parse
 
 USUAL = tuple(
@@ -26,8 +27,7 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 def results(work: Work) -> Iterator[tuple[str, np.ndarray]]:
     """Name and first result of every contender that is there and takes the work."""
-    name, batch = work.network, work.batch
-    given = networks.weights(name), images.images(name, batch), images.labels(name, batch)
+    given = inputs(work)
     for contender in contenders.MODULES:
         try:
             loaded = contenders.load(contender)

@@ -37,7 +37,7 @@ class TorchPlain:
         return f"torch {torch.__version__}"
 
     def refuses(self, work: Work) -> str | None:
-        return None if work.operation in OPERATIONS else "plain torch has no such bound"
+        return None if work.operation in OPERATIONS else "plain torch has no such bound or attack"
 
     def prepare(
         self, work: Work, weights: Sequence[np.ndarray], images: np.ndarray, labels: np.ndarray

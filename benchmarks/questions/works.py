@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from benchmarks import images, memory, networks, timer
+from benchmarks import memory, timer
 from benchmarks.contender import Prepared
 from benchmarks.contenders import load
 from benchmarks.flops import needed
 from benchmarks.goals import GOALS
+from benchmarks.inputs import inputs
+from benchmarks.published import Missing
 from benchmarks.question import GOAL, THOROUGH, USUAL, Row, Selection, Task
 from benchmarks.sketch import sketch
 from benchmarks.work import Work, parse
@@ -49,10 +51,11 @@ def measure(task: Task, repeats: int) -> Row:
     reason = contender.refuses(work)
     if reason is not None:
         return Row(*task.key, "refused", reason)
-    net, batch = work.network, work.batch
-    prepared = contender.prepare(
-        work, networks.weights(net), images.images(net, batch), images.labels(net, batch)
-    )
+    try:
+        given = inputs(work)
+    except Missing as missing:
+        return Row(*task.key, "refused", str(missing))
+    prepared = contender.prepare(work, *given)
     start = time.perf_counter()
     result, growth = memory.growth(prepared.call)
     first_ms = 1e3 * (time.perf_counter() - start)
@@ -62,7 +65,9 @@ def measure(task: Task, repeats: int) -> Row:
     before = count() if count is not None else None
     data |= asdict(timer.measure(prepared.call, repeats))
     data["compiled_later"] = None if count is None else count() - before
-    return Row(*task.key, "ok", prepared.note, data | _facts(prepared))
+    told = "" if prepared.told is None else prepared.told()
+    message = ", ".join(part for part in (prepared.note, told) if part)
+    return Row(*task.key, "ok", message, data | _facts(prepared))
 
 
 def _facts(prepared: Prepared) -> dict[str, float | int | None]:
