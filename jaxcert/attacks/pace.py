@@ -55,7 +55,7 @@ class Halving:
 
     def adapt(self, state: HalvingState, region: Region, news: News) -> tuple[HalvingState, jax.Array]:
         lengths = _windows(self.steps)
-        at = jnp.arange(self.steps) == news.index
+        at = jnp.arange(self.steps, dtype=jnp.int32) == news.index
         window = jnp.sum(jnp.where(at, jnp.asarray(lengths), 0), dtype=jnp.int32)
         rises = state.rises + news.rose.astype(jnp.int32)
         checkpoint = window > 0
