@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxcert.attacks.expectation import Expectation
 from jaxcert.attacks.objectives import Anchored, Objective
 from jaxcert.errors import InvalidInputError
+from jaxcert.kernels.substitute import with_kernels
 from jaxcert.regions import Region, flattened
 
 Network = Callable[..., jax.Array]
@@ -106,7 +107,8 @@ def _draws(fn: Network | Expectation, region: Region) -> tuple[Logits, Callable[
 
 
 def _frozen(network: Logits, region: Region) -> Logits:
-    network, parameters = jax.closure_convert(network, *_example(region))
+    """With stopped parameters, and with convolutions that stay fast in an attack's loop on a CPU."""
+    network, parameters = jax.closure_convert(with_kernels(network), *_example(region))
     parameters = jax.lax.stop_gradient(parameters)
     return lambda x, key: network(x, key, *parameters)
 
