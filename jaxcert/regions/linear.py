@@ -7,14 +7,7 @@ the plain ball gives `-||g||_q` (Hoelder; 1/p + 1/q = 1). Clipping adds a box on
 * l_inf: ball and box together are a box.
 * l_1: `max sum |g_j| t_j, sum t_j <= 1, 0 <= t_j <= k_j` (k_j the room towards the falling
   side in units of the radius) is a fractional knapsack: filling in order of |g_j| is optimal.
-* l_2: for any multiplier lam >= 0,
-  `D(lam) = min_v g.v + lam/2 (||v||^2 - 1)` over the box is a lower bound (weak duality), so
-  an inexact multiplier costs tightness, never soundness. The optimum solves
-  `h(mu) = sum_j min(g_j^2 mu, k_j^2) = 1` with mu = 1/lam^2; h is concave, increasing and
-  piecewise linear, so Newton from the left climbs monotonically and ends after finitely many
-  steps. The last step is differentiable with the active set held fixed, which makes the
-  gradient and the Hessian of the value right.
-* other p: the same with powers in place of squares, see `clipped`.
+* other p: weak duality in one multiplier, see `clipped`.
 """
 
 import math
@@ -29,11 +22,9 @@ from jax import lax
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions.clipped import clipped_reach
 from jaxcert.regions.interval import interval
-from jaxcert.regions.norms import dual_norm, positive
+from jaxcert.regions.norms import dual_norm, magnitude
 from jaxcert.regions.product import split
 from jaxcert.regions.types import Box, LpBall, Product, Region
-
-_NEWTON_STEPS = 16
 
 
 def minimize_linear(region: Region, coeffs: jax.Array) -> jax.Array:
@@ -45,13 +36,14 @@ def minimize_linear(region: Region, coeffs: jax.Array) -> jax.Array:
 
     Returns:
       `[*S]`. Exact up to rounding (1 < p < inf with clip: a lower bound whatever the multiplier,
-      exact once the active set is found). NaN in the region or the coefficients gives NaN.
+      exact once the active set is found). NaN in the region or the coefficients gives NaN. The
+      derivative in the coefficients is a minimiser; where a coefficient is 0, one of several.
 
     Raises:
       InvalidInputError: shapes that do not fit.
 
     Cost: one or two products of the coefficients with a vector; l_1 with clip sorts, l_2 with
-    clip passes over the coefficients about 20 times, other norms with clip about 35 times
+    clip passes over the coefficients about 35 times, other norms with clip about 35 times
     (float32) or 65 times (float64), with an exponential each.
     Source: theses/4a (3.15) and Algorithm 3.4 solve the inverse problem; the derivation is in
     this module's docstring.
@@ -123,11 +115,12 @@ def _reach(ball: LpBall, coeffs: jax.Array) -> jax.Array:
     gains = coeffs * radius.reshape((1,) * (coeffs.ndim - 1) + (-1,))
     if ball.clip is None:
         return dual_norm(gains, ball.norm)
+    # With the derivative 0 a coefficient at 0 leaves its coordinate at the centre, which is in the region;
+    # jnp.abs would send it the other way than the side that the room was measured on.
+    room, gains = falling_room(ball, coeffs, radius), magnitude(gains)
     if ball.norm == 1.0:
-        return _knapsack(jnp.abs(gains), falling_room(ball, coeffs, radius))
-    if ball.norm == 2.0:
-        return _clipped_l2(jnp.abs(gains), falling_room(ball, coeffs, radius))
-    return clipped_reach(jnp.abs(gains), falling_room(ball, coeffs, radius), ball.norm)
+        return _knapsack(gains, room)
+    return clipped_reach(gains, room, ball.norm)
 
 
 def falling_room(ball: LpBall, coeffs: jax.Array, radius: jax.Array) -> jax.Array:
@@ -154,32 +147,3 @@ def _knapsack(gains: jax.Array, room: jax.Array) -> jax.Array:
     gains, room = jnp.take_along_axis(gains, order, -1), jnp.take_along_axis(room, order, -1)
     spent = jnp.cumsum(room, axis=-1) - room
     return jnp.sum(gains * jnp.clip(1 - spent, 0, room), axis=-1)
-
-
-def _clipped_l2(gains: jax.Array, room: jax.Array) -> jax.Array:
-    fixed_gains, fixed_room = lax.stop_gradient(gains), lax.stop_gradient(room)
-
-    def newton(_, mu):
-        free, slack = _split(fixed_gains, fixed_room, _clipped(fixed_gains, fixed_room, mu))
-        return jnp.where(free > 0, jnp.maximum(slack, 0) / positive(free), jnp.inf)
-
-    square = jnp.sum(fixed_gains * fixed_gains, axis=-1)
-    mu = lax.fori_loop(0, _NEWTON_STEPS, newton, 1 / positive(square))
-    free, slack = _split(gains, room, _clipped(fixed_gains, fixed_room, mu))
-    active = (free > 0) & (slack > 0)
-    lam = jnp.where(active, jnp.sqrt(jnp.where(active, free, 1) / jnp.where(active, slack, 1)), 0)
-    step = jnp.where(active[..., None], gains / jnp.where(active, lam, 1)[..., None], jnp.inf)
-    v = jnp.minimum(step, room)
-    value = jnp.sum(gains * v, axis=-1) - 0.5 * lam * (jnp.sum(v * v, axis=-1) - 1)
-    return jnp.where(square == square, value, jnp.nan)
-
-
-def _clipped(gains: jax.Array, room: jax.Array, mu: jax.Array) -> jax.Array:
-    reach = jnp.where(gains > 0, gains * gains * mu[..., None], 0)
-    return reach >= room * room
-
-
-def _split(gains: jax.Array, room: jax.Array, clipped: jax.Array) -> tuple[jax.Array, jax.Array]:
-    free = jnp.sum(jnp.where(clipped, 0, gains * gains), axis=-1)
-    slack = 1 - jnp.sum(jnp.where(clipped, room * room, 0), axis=-1)
-    return free, slack

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcert as jc
-from jaxcert.regions import linear, linear_range, minimize_linear
+from jaxcert.regions import clipped, linear, linear_range, minimize_linear
 from jaxcert.regions.clipped import _dual_value
 from tests.common.regions import KINDS, OTHER, arrays, draw, rounded
 from tests.oracles import finite, linear_min, sets
@@ -247,7 +247,7 @@ def test_every_multiplier_gives_a_bound(norm, x64):
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_few_newton_steps_cost_tightness_only(steps, x64, monkeypatch):
-    monkeypatch.setattr(linear, "_NEWTON_STEPS", steps)
+    monkeypatch.setattr(clipped, "_NEWTON_STEPS", steps)
     rng = np.random.default_rng(10)
     center, radius, coeffs = rng.random((40, N)), rng.uniform(0.2, 2, (40, N)), rng.normal(size=(40, N))
     found = jax.jit(jax.vmap(lambda x, eps, c: linear.minimize_linear(jc.l2_ball(x, eps, (0.0, 1.0)), c)))(
