@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxcert.attacks.answer import Network, answer_of, as_label, logits_of
 from jaxcert.attacks.expectation import Expectation
-from jaxcert.attacks.objectives import Objective
+from jaxcert.attacks.objectives import Objective, is_class
 from jaxcert.regions import LpBall, Region
 from jaxcert.regions.halfspace import gauge_weight
 from jaxcert.regions.nearest import measure, towards_hyperplane
@@ -38,7 +38,7 @@ def boundary_of(
 
     def differences(x, key):
         found = logits(x, key)
-        is_label = jnp.arange(found.shape[0]) == label
+        is_label = is_class(found, label)
         found = found - jnp.sum(jnp.where(is_label, found, 0.0))
         return found, (found, is_label)
 

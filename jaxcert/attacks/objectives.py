@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 Objective = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -42,8 +43,7 @@ def margin_loss(logits: jax.Array, label: jax.Array) -> jax.Array:
     >>> float(margin_loss(jnp.array([1.0, 3.0, 2.0]), 1))
     -1.0
     """
-    is_label = jnp.arange(logits.shape[0]) == label
-    return jnp.max(jnp.where(is_label, -jnp.inf, logits)) - _logit(logits, label)
+    return jnp.max(jnp.where(is_class(logits, label), -jnp.inf, logits)) - _logit(logits, label)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TargetedCrossEntropy:
     target: int | jax.Array
 
     def __call__(self, logits: jax.Array, label: jax.Array) -> jax.Array:
-        exists = (label >= 0) & (label < logits.shape[0])
+        exists = jnp.any(is_class(logits, label))
         return jnp.where(exists, _logit(logits, self.target) - jax.nn.logsumexp(logits), jnp.nan)
 
 
@@ -102,7 +102,7 @@ class KlDivergence:
         clean = jax.nn.log_softmax(logits)
 
         def divergence(attacked: jax.Array, label: jax.Array) -> jax.Array:
-            exists = (label >= 0) & (label < attacked.shape[0])
+            exists = jnp.any(is_class(attacked, label))
             each = jnp.exp(clean) * (clean - jax.nn.log_softmax(attacked))
             return jnp.where(exists, jnp.sum(each), jnp.nan)
 
@@ -124,6 +124,14 @@ def kl_divergence() -> KlDivergence:
     return KlDivergence()
 
 
-def _logit(logits: jax.Array, index: int | jax.Array) -> jax.Array:
-    chosen = jnp.where(jnp.arange(logits.shape[0]) == index, logits, 0.0).sum()
-    return jnp.where((index >= 0) & (jnp.asarray(index) < logits.shape[0]), chosen, jnp.nan)
+def is_class(logits: jax.Array, index: ArrayLike) -> jax.Array:
+    """Which of the classes has this index, of any integer type: `[K]`, nowhere true if none has."""
+    index = jnp.asarray(index)
+    # Not the index's own type, in which as many classes may not fit.
+    index = index.astype(jnp.int64 if index.dtype.itemsize == 8 else jnp.int32)
+    return jnp.arange(logits.shape[0], dtype=index.dtype) == index
+
+
+def _logit(logits: jax.Array, index: ArrayLike) -> jax.Array:
+    chosen = is_class(logits, index)
+    return jnp.where(jnp.any(chosen), jnp.where(chosen, logits, 0.0).sum(), jnp.nan)

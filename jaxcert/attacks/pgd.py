@@ -127,8 +127,9 @@ def pgd(
       keep_best: return the best of all points visited, the first and the last of each start
         included: a misclassified one first, then the highest loss (theses/4b section 8, item
         8). `False` returns the last point of each start and saves the bookkeeping.
-      early_stop: go on only until a misclassified point is found (with `keep_best`), static. A
-        batch ends when all its examples have fallen or used their steps.
+      early_stop: go on only until a misclassified point is found (with `keep_best`), static. The step
+        from that point is still made, and the better of the two is returned. A batch ends when all its
+        examples have fallen or used their steps.
       gradient: what is climbed in the place of the gradient, `(gradient, key=key) -> gradient`, such
         as `rotated_gradient`.
 

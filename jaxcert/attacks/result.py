@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jaxcert.attacks.objectives import margin_loss
+from jaxcert.attacks.objectives import is_class, margin_loss
 from jaxcert.regions import Region
 
 
@@ -35,8 +35,8 @@ class AttackResult:
 def judged(x: jax.Array, logits: jax.Array, loss: jax.Array, label: jax.Array) -> AttackResult:
     """The point `x` as a result, given the network's answer there."""
     margin = -margin_loss(logits, label)
-    wrong = jnp.argmax(logits).astype(label.dtype) != label
-    exists = (label >= 0) & (label < logits.shape[0])
+    is_label = is_class(logits, label)
+    wrong, exists = ~jnp.any(is_label & is_class(logits, jnp.argmax(logits))), jnp.any(is_label)
     return AttackResult(x, wrong | ~jnp.isfinite(margin), jnp.where(exists, loss, jnp.nan), margin)
 
 

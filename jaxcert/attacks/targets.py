@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxcert.attacks.answer import Network, as_label, classes_of, logits_of
 from jaxcert.attacks.attempts import best_of
 from jaxcert.attacks.expectation import Expectation
-from jaxcert.attacks.objectives import Objective, margin_loss, targeted_margin
+from jaxcert.attacks.objectives import Objective, is_class, margin_loss, targeted_margin
 from jaxcert.attacks.result import AttackResult, judged
 from jaxcert.attacks.settings import require_count
 from jaxcert.regions import Region
@@ -40,7 +40,7 @@ class MultiTargeted:
         count = others if self.targets is None else min(self.targets, others)
 
         def toward(index):
-            target = jnp.sum(jnp.where(jnp.arange(others) == index, ranked, 0), dtype=label.dtype)
+            target = jnp.sum(jnp.where(is_class(ranked, index), ranked, 0), dtype=ranked.dtype)
             attack = replace(self.attack, loss=self.objective(target))
             found = attack(fn, region, given, key=jax.random.fold_in(key, index))
             return replace(found, loss=-found.margin)
@@ -89,5 +89,4 @@ def multi_targeted(
 
 def _wrong_classes(logits: jax.Array, label: jax.Array) -> jax.Array:
     """All classes but the label, the largest logit first: `[K - 1]`."""
-    is_label = jnp.arange(logits.shape[0]) == label
-    return jnp.argsort(jnp.where(is_label, -jnp.inf, logits), descending=True)[:-1]
+    return jnp.argsort(jnp.where(is_class(logits, label), -jnp.inf, logits), descending=True)[:-1]
