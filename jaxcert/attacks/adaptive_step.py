@@ -72,7 +72,7 @@ def root_then_sum(
     Source: theses/4b D10 (its text says that the step tends to alpha / C, which fits this form).
 
     >>> import jax.numpy as jnp
-    >>> from jaxcert.attacks.adaptive_step import root_then_sum
+    >>> from jaxcert.attacks import root_then_sum
     >>> round(255 * float(root_then_sum()(jnp.array(1e-4))), 4)
     8.0
     """
@@ -93,7 +93,7 @@ def root_of_sum(
     Source: theses/4b (5.16).
 
     >>> import jax.numpy as jnp
-    >>> from jaxcert.attacks.adaptive_step import root_of_sum
+    >>> from jaxcert.attacks import root_of_sum
     >>> round(255 * float(root_of_sum()(jnp.array(0.0))), 4)
     1.6
     """
@@ -189,7 +189,7 @@ def atas(
     Source: theses/4b D10 (5.15), (5.16), Algorithm 5.3.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.adaptive_step import atas
+    >>> from jaxcert.attacks import atas
     >>> from jaxcert.regions import linf_ball
     >>> attack, key = atas(), jax.random.key(0)
     >>> fn = lambda x: jnp.stack([x[0], x[1]])

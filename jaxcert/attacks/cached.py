@@ -80,7 +80,7 @@ def atta(step_size: ArrayLike = 0.5, loss: Objective | Anchored = cross_entropy)
     Source: theses/4b A5; Algorithms 4.1, 5.2, 5.3.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.cached import atta
+    >>> from jaxcert.attacks import atta
     >>> from jaxcert.regions import linf_ball
     >>> attack, key = atta(step_size=0.5), jax.random.key(0)
     >>> fn = lambda x: jnp.stack([x[0], x[1]])

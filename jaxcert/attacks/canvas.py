@@ -26,7 +26,7 @@ def crop_cached(
     Source: theses/4b A5.
 
     >>> import jax.numpy as jnp
-    >>> from jaxcert.attacks.canvas import crop_cached
+    >>> from jaxcert.attacks import crop_cached
     >>> canvas = jnp.arange(9.0).reshape(3, 3, 1)
     >>> crop_cached(canvas, (1, 0), True, (2, 2))[..., 0].tolist()
     [[4.0, 3.0], [7.0, 6.0]]
@@ -42,7 +42,7 @@ def paste_cached(canvas: jax.Array, offset: Offset, flip: bool | jax.Array, wind
     Arguments, errors and cost as there; `window` is `[h, w, C]`.
 
     >>> import jax.numpy as jnp
-    >>> from jaxcert.attacks.canvas import paste_cached
+    >>> from jaxcert.attacks import paste_cached
     >>> canvas = jnp.arange(9.0).reshape(3, 3, 1)
     >>> paste_cached(canvas, (1, 0), True, jnp.zeros((2, 2, 1)))[..., 0].tolist()
     [[0.0, 1.0, 2.0], [0.0, 0.0, 5.0], [0.0, 0.0, 8.0]]
@@ -67,7 +67,7 @@ def shrink_cached(canvas: jax.Array, size: tuple[int, int]) -> jax.Array:
     Source: theses/4b A5, Section 5.1.4 (Algorithm 5.2) and 5.2.4: 32 x 32 for ImageNet.
 
     >>> import jax.numpy as jnp
-    >>> from jaxcert.attacks.canvas import shrink_cached
+    >>> from jaxcert.attacks import shrink_cached
     >>> shrink_cached(jnp.full((8, 8, 3), 0.5), (2, 2)).shape
     (2, 2, 3)
     """
@@ -81,7 +81,7 @@ def enlarge_cached(stored: jax.Array, size: tuple[int, int]) -> jax.Array:
     `shrink_cached`.
 
     >>> import jax.numpy as jnp
-    >>> from jaxcert.attacks.canvas import enlarge_cached
+    >>> from jaxcert.attacks import enlarge_cached
     >>> enlarge_cached(jnp.array([[[0.0], [1.0]]]), (1, 4))[0, :, 0].tolist()
     [0.0, 0.25, 0.75, 1.0]
     """

@@ -127,7 +127,7 @@ def carlini_wagner(
     VI.A, without its early abort; theses/4a 1.2 (5) names it.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.carlini_wagner import carlini_wagner
+    >>> from jaxcert.attacks import carlini_wagner
     >>> from jaxcert.regions import l2_ball
     >>> fn = lambda x: jnp.stack([3 * x[0] + 4 * x[1], jnp.array(0.0)])
     >>> ball = l2_ball(jnp.array([1.0, 0.5]), 1.2)

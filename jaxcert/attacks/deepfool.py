@@ -67,7 +67,7 @@ def deepfool(steps: int = 50, overshoot: ArrayLike = 0.02, loss: Objective | Non
     at every step here, not only at the end.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.deepfool import deepfool
+    >>> from jaxcert.attacks import deepfool
     >>> from jaxcert.regions import l2_ball
     >>> fn = lambda x: jnp.stack([3 * x[0] + 4 * x[1], jnp.array(0.0)])
     >>> ball = l2_ball(jnp.array([1.0, 0.5]), 1.2)

@@ -23,7 +23,7 @@ def ensemble(fns: Sequence[Callable[..., jax.Array]]) -> Callable[..., jax.Array
     Source: theses/4b A11, D5.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.ensemble import ensemble
+    >>> from jaxcert.attacks import ensemble
     >>> both = ensemble([lambda x: jnp.array([x, 0.0]), lambda x: jnp.array([-x, 0.0])])
     >>> [round(value, 4) for value in jax.nn.softmax(both(3.0)).tolist()]
     [0.5, 0.5]

@@ -154,7 +154,7 @@ def fab(
     that of `nearest` halves the segment to the centre 10 times.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.fab import fab
+    >>> from jaxcert.attacks import fab
     >>> from jaxcert.regions import l2_ball
     >>> fn = lambda x: jnp.stack([3 * x[0] + 4 * x[1], jnp.array(0.0)])
     >>> ball = l2_ball(jnp.array([1.0, 0.5]), 1.2)

@@ -89,7 +89,7 @@ def line_search(preactivations: Preactivations) -> LineSearch:
     Source: theses/1 M8, C.3 (which leave the discretisation open), (A.20) for one neuron.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.line_search import line_search
+    >>> from jaxcert.attacks import line_search
     >>> from jaxcert.regions import linf_ball
     >>> hidden = lambda x: jnp.stack([x[0] + x[1] - 1, x[0] - 0.5])
     >>> last = jnp.array([[1.0, -2.0], [0.0, 0.0]])

@@ -67,7 +67,7 @@ def linear_attack() -> LinearAttack:
     Source: theses/4b A12, Theorem 4.2; theses/2 A4.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.linear import linear_attack
+    >>> from jaxcert.attacks import linear_attack
     >>> from jaxcert.regions import l2_ball
     >>> fn = lambda x: jnp.stack([3 * x[0] + 4 * x[1], 0 * x[0]])  # margin 3 - 0.5 * 5
     >>> result = linear_attack()(fn, l2_ball(jnp.array([1.0, 0.0]), 0.5), 0, key=jax.random.key(0))

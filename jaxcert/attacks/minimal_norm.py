@@ -80,8 +80,7 @@ def minimal_norm(attack: Any, steps: int = 10) -> MinimalNorm:
     Source: theses/4a (3.13), the problem; bisection as in `certified_radius`.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks import pgd
-    >>> from jaxcert.attacks.minimal_norm import minimal_norm
+    >>> from jaxcert.attacks import minimal_norm, pgd
     >>> from jaxcert.regions import linf_ball
     >>> fn = lambda x: jnp.stack([x[0] + x[1], jnp.array(0.0)])
     >>> found = minimal_norm(pgd(5)).nearest(fn, linf_ball(jnp.ones(2), 3.0), 0, key=jax.random.key(0))

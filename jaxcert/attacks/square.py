@@ -148,7 +148,7 @@ def square(
     Source: Andriushchenko et al. 2020, named in theses/1 M5 and theses/4b A7.
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks.square import square
+    >>> from jaxcert.attacks import square
     >>> from jaxcert.regions import linf_ball
     >>> fn = lambda x: jnp.stack([x[0, 0], x[1, 1]])
     >>> ball = linf_ball(jnp.array([[1.0, 0.0], [0.0, 0.0]]), 0.25)

@@ -69,8 +69,7 @@ def transfer_matrix(
     Source: theses/2 A8 (Fig. 2.8: 50 sampled networks).
 
     >>> import jax, jax.numpy as jnp
-    >>> from jaxcert.attacks import pgd
-    >>> from jaxcert.attacks.transfer import transfer_matrix
+    >>> from jaxcert.attacks import pgd, transfer_matrix
     >>> from jaxcert.regions import linf_ball
     >>> apply = lambda weight, x: jnp.stack([weight @ x, 0 * x[0]])
     >>> weights = jnp.array([[1.0, 0.0], [0.0, 1.0]])  # two networks that look at different inputs
