@@ -27,6 +27,8 @@ from jaxcert.evaluate.results import Record, Results
 from jaxcert.evaluate.sweep import Images
 from jaxcert.evaluate.threat import ThreatModel
 
+_LOOKED_AT = 16  # images, to tell one set from another
+
 
 @dataclass(frozen=True)
 class StageResult:
@@ -144,8 +146,8 @@ def autoattack(
       batch_size: images per compiled batch.
       folder: where per-image results of each stage (JSON lines), adversarial points (`points/`) and
         `summary.json` are written; killed and called again, it goes on from the last batch there.
-      settings: plain JSON values that tell this network and these images from others; the fingerprint of
-        `variables` and of the labels by default.
+      settings: plain JSON values that tell this network and these images from others; fingerprints of
+        `variables`, the labels and the first images by default.
       before: the records of a clean pass, if there was one; they then say which images, not `indices`.
         Images that they call attacked with success count as fallen and are left alone.
       progress: put before the name of each stage on its progress bar, which shows robust accuracy.
@@ -329,7 +331,13 @@ def _share(count: int, n: int) -> float:
 
 
 def _identity(variables: Any, images: Images) -> dict[str, str]:
-    return {"network": fingerprint(variables), "labels": fingerprint(np.asarray(images.labels))}
+    labels = np.asarray(images.labels)
+    first = images.pixels(np.arange(min(_LOOKED_AT, len(labels)), dtype=np.int32))
+    return {
+        "network": fingerprint(variables),
+        "labels": fingerprint(labels),
+        "images": fingerprint(np.asarray(first)),
+    }
 
 
 def _threat(threat: ThreatModel) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from jax import lax
 
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions.linear import dot
+from jaxcert.regions.norms import magnitude
 from jaxcert.regions.types import LpBall
 
 _MOST_STEPS = 20
@@ -73,7 +74,7 @@ def halfspace_distance(
     flat = coeffs.reshape(*coeffs.shape[:lead], -1)
     value = dot(flat, region.center.reshape(-1)) + offset
     weight = jnp.broadcast_to(gauge_weight(region), region.shape).reshape((1,) * lead + (-1,))
-    gains = jnp.abs(flat) * weight
+    gains = magnitude(flat) * weight
     if region.clip is None:
         distance = _unclipped(value, gains, region.norm)
     else:
