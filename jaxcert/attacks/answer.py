@@ -110,7 +110,13 @@ def _frozen(network: Logits, region: Region) -> Logits:
     """With stopped parameters, and with convolutions that stay fast in an attack's loop on a CPU."""
     network, parameters = jax.closure_convert(with_kernels(network), *_example(region))
     parameters = jax.lax.stop_gradient(parameters)
-    return lambda x, key: network(x, key, *parameters)
+
+    def answered(x, key):
+        # A point that is NaN (an invalid region, a broken image) has no answer, also where the network
+        # would pass NaN over (by `where(x > 0, x, 0)`, or because it is constant).
+        return jnp.where(jnp.any(jnp.isnan(x)), jnp.nan, network(x, key, *parameters))
+
+    return answered
 
 
 def _example(region: Region) -> tuple[jax.ShapeDtypeStruct, jax.Array]:

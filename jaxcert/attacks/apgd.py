@@ -21,7 +21,6 @@ from jaxcert.errors import InvalidInputError
 from jaxcert.regions import LpBall, Region, scaled
 from jaxcert.regions.project import project, project_scaled
 
-_MOMENTUM = 0.25
 Place = Callable[[jax.Array], jax.Array]
 """`key -> x`: where a run begins, as a vector."""
 _WIDENED = ((3.0, 0.3), (2.0, 0.3))
@@ -59,7 +58,7 @@ class Apgd:
         self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
     ) -> AttackResult:
         """Attack one example; see `apgd`."""
-        region = jax.lax.stop_gradient(region)
+        self, region = jax.lax.stop_gradient((self, region))
         if self.widened and not _is_l1(region):
             raise InvalidInputError(
                 "widened=True is for l_1 balls: leave it out, or build the region with l1_ball."
@@ -90,7 +89,8 @@ class Apgd:
                 # A user's own start lies in the region itself, the usual one fills the wider ball.
                 first = place if warm or self.start is not None else _default_in(wide)
                 now = jax.random.fold_in(key, left)
-                x = self._climb(answer, wide, label, now, first, steps, warm).peak
+                # A success out there is none, so nothing stops early.
+                x = replace(self, early_stop=False)._climb(answer, wide, label, now, first, steps, warm).peak
                 place, left, warm = (lambda key, x=x: x), left - steps, True
         return self._climb(answer, region, label, key, place, left, warm).found
 
@@ -113,9 +113,11 @@ class Apgd:
 
         def step(at: Climb) -> Climb:
             far = project_scaled(region, at.x + pace.move(at.pace, region, at.x, at.gradient))
-            momentum = jnp.where(at.index > 0, jnp.asarray(_MOMENTUM, region.dtype), 0)
-            x = at.x + (1 - momentum) * (far - at.x) + momentum * (at.x - at.before)
-            x = project_scaled(region, x)
+            x = far
+            if pace.momentum:
+                share = jnp.where(at.index > 0, jnp.asarray(pace.momentum, region.dtype), 0)
+                x = at.x + (1 - share) * (far - at.x) + share * (at.x - at.before)
+                x = project_scaled(region, x)
             (loss, logits), gradient = look(x, jax.random.fold_in(key, at.index + 1))
             found = better(judged(x, logits, loss, label), at.found)
             higher = loss > at.highest
@@ -126,9 +128,7 @@ class Apgd:
             here, slope = jnp.where(back, peak, x), jnp.where(back, steepest, gradient)
             return Climb(at.index + 1, here, at.x, loss, slope, highest, peak, steepest, state, found)
 
-        x = place(key)
-        if warm:
-            x = project(region, x)
+        x = project(region, place(key))
         (loss, logits), gradient = look(x, key)
         first = jnp.where(jnp.isnan(loss), -jnp.inf, loss)
         climb = Climb(
@@ -168,9 +168,9 @@ def apgd(
 
     A step of momentum `x + 0.75 (z - x) + 0.25 (x - x_before)` with `z` the projected gradient step; the
     step begins at twice the radius and is halved at checkpoints as `pace.Halving` says, l_1 balls follow
-    `pace.Sparse`. `fn`, `region`, `label`, the result and its soundness as for `pgd`: an estimate from
-    below of the worst case, which never certifies. Boxes count as l_inf balls; every part of a product
-    moves in its own set, with one step size for all.
+    `pace.Sparse`, without momentum. `fn`, `region`, `label`, the result and its soundness as for `pgd`: an
+    estimate from below of the worst case, which never certifies. Boxes count as l_inf balls; every
+    part of a product moves in its own set, with one step size for all.
 
     Args:
       steps: gradient steps from each start, static.

@@ -18,7 +18,7 @@ from jaxcert.attacks.result import AttackResult, judged
 from jaxcert.attacks.square import square
 from jaxcert.attacks.targets import multi_targeted
 from jaxcert.errors import InvalidInputError
-from jaxcert.regions import LpBall, Region
+from jaxcert.regions import LpBall, Region, project
 
 
 @jax.tree_util.register_dataclass
@@ -61,8 +61,9 @@ class AutoAttack:
         """Attack one example; see `autoattack`."""
         region = jax.lax.stop_gradient(region)
         network = self.network(fn)
-        logits = jax.lax.stop_gradient(logits_of(network, region, label)(region.center, key))
-        worst = judged(region.center, logits, margin_loss(logits, as_label(label)), as_label(label))
+        center = project(region, region.center)  # NaN where the region is none
+        logits = jax.lax.stop_gradient(logits_of(network, region, label)(center, key))
+        worst = judged(center, logits, margin_loss(logits, as_label(label)), as_label(label))
         for index, stage in enumerate(self.stages_for(region)):
 
             def attempt(_, stage=stage, index=index):

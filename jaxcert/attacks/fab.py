@@ -52,7 +52,9 @@ class Fab(Seeker):
             index, best = state
             now = jax.random.fold_in(key, index)
             start_key, now = jax.random.split(now)
+            # Half of the way to the best find, where that is inside the region.
             start = random_start(0.5)(judge.region, key=start_key)
+            start = judge.ball.center + judge.share(best) * (start - judge.ball.center)
             return index + 1, self._walk(judge, boundary, start, best, enough, now)
 
         more = lambda state: (state[0] < self.restarts) & ~enough(state[1])

@@ -98,8 +98,16 @@ class Judge:
 
     def reaches(self, find: Find) -> jax.Array:
         """Whether the find is in the region, up to rounding: cheap, for the loops."""
-        ball = self.ball
-        return find.distance <= (1.0 if ball.radius.ndim else ball.radius)
+        return find.distance <= self._limit()
+
+    def share(self, find: Find) -> jax.Array:
+        """How far out the find is, as a share of the region, at most 1."""
+        limit = self._limit()
+        return jnp.where(limit > 0, jnp.minimum(find.distance / jnp.where(limit > 0, limit, 1.0), 1.0), 1.0)
+
+    def _limit(self) -> jax.Array:
+        """The distance at which the region ends."""
+        return jnp.ones((), self.ball.dtype) if self.ball.radius.ndim else self.ball.radius
 
     def center(self, key: jax.Array) -> Find:
         """The centre: a find where the network is wrong there, the placeholder of one elsewhere."""
@@ -132,8 +140,9 @@ class Seeker:
 
     def __call__(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
         """Attack one example inside its region."""
+        self, region = jax.lax.stop_gradient((self, region))
         center_key, key, last_key = jax.random.split(key, 3)
-        fn, flat = flat_network(fn, region), flat_region(jax.lax.stop_gradient(region))
+        fn, flat = flat_network(fn, region), flat_region(region)
         judge = self._judge(fn, flat, label)
         center = judge.center(center_key)
         find = self._seek(fn, judge, center, key, True)
@@ -142,8 +151,9 @@ class Seeker:
 
     def nearest(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> Nearest:
         """The nearest adversarial point found, inside the region or not."""
+        self, region = jax.lax.stop_gradient((self, region))
         center_key, key, _ = jax.random.split(key, 3)
-        fn, flat = flat_network(fn, region), flat_region(jax.lax.stop_gradient(region))
+        fn, flat = flat_network(fn, region), flat_region(region)
         judge = self._judge(fn, flat, label)
         find = self._seek(fn, judge, judge.center(center_key), key, False)
         x = find.result.x.reshape(region.shape)

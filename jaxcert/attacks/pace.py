@@ -4,7 +4,7 @@ A pace is made once per run and asked after every step. All sizes are in units o
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,7 @@ class Halving:
 
     steps: int
     rho: float = field(default=0.75)
+    momentum: ClassVar[float] = 0.25
 
     def start(self, region: Region, x: jax.Array, loss: jax.Array) -> HalvingState:
         zero = jnp.zeros((), jnp.int32)
@@ -96,6 +97,7 @@ class Sparse:
     steps: int
     warm: bool = False
     """Whether the start is what an earlier run found, so that its sparsity counts."""
+    momentum: ClassVar[float] = 0.0
 
     def start(self, region: Region, x: jax.Array, loss: jax.Array) -> SparseState:
         one = jnp.ones((), region.dtype)

@@ -20,7 +20,7 @@ from jaxcert.attacks.settings import require_count
 from jaxcert.attacks.start import Start, random_start
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions import LpBall, Product, Region
-from jaxcert.regions.project import project_scaled
+from jaxcert.regions.project import project, project_scaled
 
 
 @jax.tree_util.register_dataclass
@@ -41,14 +41,14 @@ class Pgd:
         self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
     ) -> AttackResult:
         """Attack one example; see `pgd`."""
-        region = jax.lax.stop_gradient(region)
+        self, region = jax.lax.stop_gradient((self, region))
         flat = flat_region(region)
         answer = answer_of(flat_network(fn, region), self.loss, flat, label)
         label = as_label(label)
 
         def restart(index):
             now = jax.random.fold_in(key, index)
-            start = self.start(region, key=now).reshape(flat.shape)
+            start = project(region, self.start(region, key=now)).reshape(flat.shape)
             return self._ascend(answer, flat, label, now, start)
 
         found = best_of(

@@ -14,7 +14,7 @@ from jaxcert.attacks.expectation import Expectation
 from jaxcert.attacks.objectives import Objective, is_class, margin_loss, targeted_margin
 from jaxcert.attacks.result import AttackResult, judged
 from jaxcert.attacks.settings import require_count
-from jaxcert.regions import Region
+from jaxcert.regions import Region, project
 
 
 @jax.tree_util.register_dataclass
@@ -34,7 +34,8 @@ class MultiTargeted:
         region = jax.lax.stop_gradient(region)
         given, logits = label, logits_of(fn, region, label)
         label = as_label(label)
-        clean = jax.lax.stop_gradient(logits(region.center, key))
+        center = project(region, region.center)  # NaN where the region is none
+        clean = jax.lax.stop_gradient(logits(center, key))
         ranked = _wrong_classes(clean, label)
         others = classes_of(logits, region) - 1
         count = others if self.targets is None else min(self.targets, others)
@@ -45,7 +46,7 @@ class MultiTargeted:
             found = attack(fn, region, given, key=jax.random.fold_in(key, index))
             return replace(found, loss=-found.margin)
 
-        first = judged(region.center, clean, margin_loss(clean, label), label)
+        first = judged(center, clean, margin_loss(clean, label), label)
         return best_of(toward, count, first, early_stop=self.early_stop)
 
 

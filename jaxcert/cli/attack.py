@@ -14,7 +14,7 @@ from jaxcert.cli.choices import AttackName, NormName, attack_named
 from jaxcert.cli.examples import Examples, examples_of
 from jaxcert.cli.machines import Machines, assembled
 from jaxcert.cli.parse import parse
-from jaxcert.cli.runs import first_images
+from jaxcert.cli.runs import first_images, require_writable
 from jaxcert.cli.victims import Victim, open_victim
 from jaxcert.devices import Devices, is_first
 from jaxcert.errors import ConfigError
@@ -119,6 +119,8 @@ def main(argv: Sequence[str]) -> None:
     attack, name = attack_named(options.attack, *numbers, norm=norm, queries=options.queries)
     indices = first_images(len(victim.subject.images.labels), options.limit)
     out = options.out or victim.folder / "attack"
+    if is_first():
+        require_writable(out)
     target = Target(victim, attack, name, norm, indices, out, options, devices)
     if options.eps_sweep:
         _sweep(target)
@@ -203,7 +205,7 @@ def _staged(target: Target, eps: float, **images: Any) -> AutoAttackResult:
         *target.subject,
         target.threat(eps),
         target.attack,
-        folder=target.out / f"{target.options.attack}-{target.norm}-eps{eps:g}",
+        folder=target.out / f"{target.options.attack}-{target.norm}-eps{float(eps)!r}",
         settings=target.victim.subject.identity,
         progress=f"{target.name} at {eps:g}",
         **images,

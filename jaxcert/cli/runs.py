@@ -72,3 +72,15 @@ def first_images(count: int, limit: int | None) -> range:
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit must be at least 1 image, got {limit}.")
     return range(count if limit is None else min(count, limit))
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder, and fails where nothing can be written there: before the work, not after it.
+
+    Raises:
+      OSError: with the path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.touch()
+    probe.unlink()

@@ -17,6 +17,7 @@ from jaxcert.attacks import AttackResult, Expectation, expectation
 from jaxcert.attacks.autoattack import AutoAttack, Stage
 from jaxcert.attacks.autoattack import autoattack as standard
 from jaxcert.devices import ONE_DEVICE, Devices, is_first
+from jaxcert.errors import InvalidInputError
 from jaxcert.evaluate.doubts import first_doubts, masking_doubts
 from jaxcert.evaluate.identity import described, fingerprint
 from jaxcert.evaluate.measures import attacked, check_eps, clean
@@ -131,8 +132,9 @@ def autoattack(
     Each stage runs on new batches of the images that are left, a last small batch in a small shape. Every
     image has its own key (`key` folded with its index, then with the number of the stage), so results
     depend neither on batch size, devices nor interruptions, and are those of `attack` itself called on one
-    image with `key` folded with its index. Points are replayed through the network at highest precision,
-    as in `measures.attacked`, and attacks compute at that precision too.
+    image with `key` folded with its index (but an infinite logit counts as an error here). Points are
+    replayed through the network at highest precision, as in `measures.attacked`, and attacks compute at
+    that precision too.
 
     Args:
       apply: `apply(variables, x) -> logits [K]` for ONE image. For `autoattack_rand` one draw of the
@@ -283,7 +285,15 @@ def _tell(result: AutoAttackResult, folder: Path | None) -> None:
 def _wanted(images: Images, indices: Sequence[int] | None, before: Sequence[Record] | None) -> list[int]:
     if before is not None:
         return [record.index for record in before]
-    return list(range(len(np.asarray(images.labels)))) if indices is None else [int(i) for i in indices]
+    count = len(np.asarray(images.labels))
+    wanted = list(range(count)) if indices is None else [int(index) for index in indices]
+    wrong = [index for index in wanted if not 0 <= index < count]
+    if wrong or len(set(wanted)) < len(wanted):
+        raise InvalidInputError(
+            f"indices must be different positions from 0 to {count - 1}, got "
+            f"{wrong[0] if wrong else 'one of them twice'}."
+        )
+    return wanted
 
 
 def _robust(records: Sequence[Record]) -> list[int]:

@@ -3,6 +3,8 @@
 import hashlib
 import math
 from dataclasses import fields, is_dataclass
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -25,7 +27,8 @@ def fingerprint(*trees: Any) -> str:
 def described(value: Any) -> Any:
     """An attack and its options as plain JSON values, the same in every process.
 
-    Dataclasses become their name and fields, functions their name, long arrays a fingerprint.
+    Dataclasses become their name and fields, functions their name, those without a name of their own
+    and with captured values also a hash of code and values, long arrays a fingerprint.
 
     >>> from jaxcert.attacks import random_start
     >>> described((random_start(0.5), described))
@@ -43,4 +46,22 @@ def described(value: Any) -> Any:
         return {str(name): described(entry) for name, entry in value.items()}
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         return np.asarray(value).tolist() if np.size(value) <= _SHORT else fingerprint(value)
-    return getattr(value, "__qualname__", type(value).__name__)
+    return _named(value)
+
+
+def _named(value: Any) -> str:
+    """The name of a function or object; with a hash of what it does where the name does not say it."""
+    name = getattr(value, "__qualname__", type(value).__name__)
+    if isinstance(value, partial):
+        return f"partial {described((value.func, value.args, value.keywords))}"
+    if not isinstance(value, FunctionType):
+        known = isinstance(value, type) or (callable(value) and not hasattr(value, "__dict__"))
+        return name if known else f"{name} {described(vars(value))}"
+    if "<" not in name and value.__closure__ is None:
+        return name
+    held = [described(cell.cell_contents) for cell in value.__closure__ or ()]
+    code = value.__code__
+    told = (code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names)
+    defaults = described([value.__defaults__, value.__kwdefaults__])
+    digest = hashlib.sha256(repr((told, held, defaults)).encode()).hexdigest()[:16]
+    return f"{name} {digest}"

@@ -17,12 +17,12 @@ from jaxcert.attacks import Expectation
 from jaxcert.bounds import is_certified, margins
 from jaxcert.chunking import map_examples
 from jaxcert.devices import ONE_DEVICE, Devices
-from jaxcert.errors import InvalidInputError
+from jaxcert.errors import DataError, InvalidInputError
 from jaxcert.evaluate.network import Apply, attackable, logits_at
 from jaxcert.evaluate.results import Record, Results, finite
 from jaxcert.evaluate.sweep import Batch, Images, check_labels, sweep
 from jaxcert.evaluate.threat import ThreatModel
-from jaxcert.regions.contain import contains
+from jaxcert.regions.contain import contains, is_valid
 
 # How far, in input units, rounding may carry an adversarial point out of its region.
 TOLERANCE = 1e-6
@@ -253,9 +253,10 @@ def _attack_batch(
     # A label that does not exist is an error at once, so that no step is made for images that only fill up.
     labels = np.where(np.arange(len(batch.labels)) < batch.count, batch.labels, -1).astype(np.int32)
     placed = (*_placed(replace(batch, labels=labels), devices), devices.copies(key))
-    points, inside, before, clean_margin, after, margin = devices.fetch(
+    points, inside, valid, before, clean_margin, after, margin = devices.fetch(
         _attack(apply, variables, attack, threat, *placed, over=_over(devices))
     )
+    _check_valid(batch, valid)
     _check_inside(batch, inside)
     survived = (after == batch.labels) & np.isfinite(margin)
     records = [
@@ -263,6 +264,15 @@ def _attack_batch(
         for record, kept in zip(_records(batch, before, clean_margin, margin), survived, strict=True)
     ]
     return records, points, after
+
+
+def _check_valid(batch: Batch, valid: np.ndarray) -> None:
+    broken = batch.indices[: batch.count][~valid[: batch.count]]
+    if broken.size:
+        raise DataError(
+            f"Image {broken[0]} has pixels that are not finite or outside the range of the threat model, so "
+            f"there is no ball around it: correct the image or the range."
+        )
 
 
 def _check_inside(batch: Batch, inside: np.ndarray) -> None:
@@ -307,7 +317,8 @@ def _look(
     apply: Apply, variables: Any, xs: jax.Array, labels: jax.Array, indices: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     def logits_of(x, index):
-        return logits_at(apply, variables, x, jax.random.fold_in(jax.random.key(_REPLAY), index))
+        found = logits_at(apply, variables, x, jax.random.fold_in(jax.random.key(_REPLAY), index))
+        return jnp.where(jnp.any(jnp.isnan(x)), jnp.nan, found)  # also where the network passes NaN over
 
     with jax.default_matmul_precision("highest"):
         logits = jax.vmap(logits_of)(xs, indices)
@@ -324,12 +335,13 @@ def _attack(apply, variables, attack, threat, xs, labels, indices, key, over):
     def worst(x, label, index):
         region = threat.region(x)
         found = attack(attackable(apply, variables), region, label, key=jax.random.fold_in(key, index))
-        # A NaN point needs no refusal: its logits are NaN, which counts as an error of the network.
-        return found.x, contains(region, found.x, TOLERANCE) | jnp.isnan(found.x).any()
+        # A NaN point needs no refusal: it counts as an error of the network.
+        inside = contains(region, found.x, TOLERANCE) | jnp.isnan(found.x).any()
+        return found.x, inside, is_valid(region)
 
-    points, inside = over(worst, xs, labels, indices)
+    points, inside, valid = over(worst, xs, labels, indices)
     before = _look(apply, variables, xs, labels, indices)
-    return points, inside, *before, *_look(apply, variables, points, labels, indices)
+    return points, inside, valid, *before, *_look(apply, variables, points, labels, indices)
 
 
 def _over(devices: Devices) -> Callable[..., Any]:

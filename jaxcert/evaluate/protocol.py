@@ -204,4 +204,4 @@ def _certified_at(
 
 def _ball(where: Mapping[str, Any]) -> str:
     """The ball in a file's name, such as `linf-eps0.1`."""
-    return f"l{where['norm']}-eps{where['eps']:g}"
+    return f"l{where['norm']}-eps{float(where['eps'])!r}"
