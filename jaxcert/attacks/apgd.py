@@ -15,7 +15,7 @@ from jaxcert.attacks.flat import flat_network, flat_region
 from jaxcert.attacks.objectives import Anchored, Objective, cross_entropy
 from jaxcert.attacks.pace import Halving, News, Sparse
 from jaxcert.attacks.result import AttackResult, judged, nothing_yet
-from jaxcert.attacks.settings import require_count
+from jaxcert.attacks.settings import held, require_count
 from jaxcert.attacks.start import Start, random_start
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions import LpBall, Region, scaled
@@ -58,7 +58,7 @@ class Apgd:
         self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
     ) -> AttackResult:
         """Attack one example; see `apgd`."""
-        self, region = jax.lax.stop_gradient((self, region))
+        self, region = held((self, region))
         if self.widened and not _is_l1(region):
             raise InvalidInputError(
                 "widened=True is for l_1 balls: leave it out, or build the region with l1_ball."

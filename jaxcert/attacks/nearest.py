@@ -13,6 +13,7 @@ from jaxcert.attacks.expectation import Expectation
 from jaxcert.attacks.flat import flat_network, flat_region
 from jaxcert.attacks.objectives import margin_loss
 from jaxcert.attacks.result import AttackResult, judged
+from jaxcert.attacks.settings import held
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions import Box, LpBall, Region, contains
 from jaxcert.regions.nearest import measure
@@ -140,7 +141,7 @@ class Seeker:
 
     def __call__(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
         """Attack one example inside its region."""
-        self, region = jax.lax.stop_gradient((self, region))
+        self, region = held((self, region))
         center_key, key, last_key = jax.random.split(key, 3)
         fn, flat = flat_network(fn, region), flat_region(region)
         judge = self._judge(fn, flat, label)
@@ -151,7 +152,7 @@ class Seeker:
 
     def nearest(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> Nearest:
         """The nearest adversarial point found, inside the region or not."""
-        self, region = jax.lax.stop_gradient((self, region))
+        self, region = held((self, region))
         center_key, key, _ = jax.random.split(key, 3)
         fn, flat = flat_network(fn, region), flat_region(region)
         judge = self._judge(fn, flat, label)

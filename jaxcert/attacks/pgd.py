@@ -16,7 +16,7 @@ from jaxcert.attacks.flat import flat_network, flat_region
 from jaxcert.attacks.objectives import Anchored, Objective, cross_entropy
 from jaxcert.attacks.proxy import GradientMap
 from jaxcert.attacks.result import AttackResult, judged, nothing_yet
-from jaxcert.attacks.settings import require_count
+from jaxcert.attacks.settings import held, require_count
 from jaxcert.attacks.start import Start, random_start
 from jaxcert.errors import InvalidInputError
 from jaxcert.regions import LpBall, Product, Region
@@ -41,7 +41,7 @@ class Pgd:
         self, fn: Network | Expectation, region: Region, label: ArrayLike, *, key: jax.Array
     ) -> AttackResult:
         """Attack one example; see `pgd`."""
-        self, region = jax.lax.stop_gradient((self, region))
+        self, region = held((self, region))
         flat = flat_region(region)
         answer = answer_of(flat_network(fn, region), self.loss, flat, label)
         label = as_label(label)

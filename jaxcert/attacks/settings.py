@@ -1,7 +1,9 @@
 """Checks of the options that attacks share."""
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
@@ -22,3 +24,9 @@ def require_number(value: ArrayLike, name: str, what: str, holds: Callable[[floa
     number = np.asarray(value)
     if number.ndim != 0 or not holds(float(number)):
         raise InvalidInputError(f"{name} must be one number {what}, got {value}.")
+
+
+def held(value: Any) -> Any:
+    """`value` with its arrays held constant under differentiation; leaves that are none stay as they are."""
+    stop = lambda leaf: jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf
+    return jax.tree.map(stop, value)

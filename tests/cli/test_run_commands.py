@@ -106,6 +106,13 @@ def test_bad_eps_is_one_sentence(jaxcert, own_run, eps):
         assert "eps must be a finite number >= 0" in answer.mistake
 
 
+def test_attack_learns_before_the_work_that_it_cannot_write(jaxcert, own_run, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    answer = jaxcert("attack", own_run, "--limit", "4", "--out", str(tmp_path / "file" / "out"))
+    assert answer.status == 2
+    assert "check the path" in answer.mistake
+
+
 def test_a_truncated_checkpoint_is_one_sentence(jaxcert, own_run):
     files = [
         path for path in (own_run / "checkpoints").rglob("*") if path.is_file() and path.stat().st_size > 500

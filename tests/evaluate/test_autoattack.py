@@ -4,22 +4,24 @@ import json
 import re
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcert.attacks import fgsm, pgd
+from jaxcert.attacks import cross_entropy, fgsm, pgd
 from jaxcert.attacks.apgd import apgd
 from jaxcert.attacks.autoattack import Stage, autoattack_rand
 from jaxcert.attacks.autoattack import autoattack as ensemble
 from jaxcert.attacks.fab import fab
 from jaxcert.attacks.square import square
 from jaxcert.attacks.targets import multi_targeted
-from jaxcert.errors import CheckpointError, InvalidInputError
+from jaxcert.errors import CheckpointError, DataError, InvalidInputError
 from jaxcert.evaluate import ThreatModel, attacked, autoattack
 from jaxcert.evaluate.doubts import first_doubts, masking_doubts
+from jaxcert.evaluate.identity import described
 from jaxcert.evaluate.sweep import padded_batches
 from tests.evaluate import linear
 
@@ -230,6 +232,29 @@ def test_no_images_and_bad_input():
         run(split, ensemble(stages=(Stage("cheat", linear.Cheat()),)))
     with pytest.raises(InvalidInputError, match="batch size"):
         run(split, batch_size=0)
+    for indices, what in (([0, 3], "0 to 2, got 3"), ([-1], "got -1"), ([1, 1], "twice")):
+        with pytest.raises(InvalidInputError, match=what):
+            run(split, indices=indices)
+
+
+@pytest.mark.parametrize("pixel", [1.5, np.nan])
+def test_broken_images_are_named(pixel):
+    """Also for a network that passes NaN over."""
+    split = linear.images(4)
+    split.images[2, 0, 0, 0] = pixel
+    deaf = lambda weights, x: weights @ jnp.where(x.reshape(-1) > 0, x.reshape(-1), 0.0)
+    with pytest.raises(DataError, match="Image 2 has pixels"):
+        attacked(deaf, linear.weights(), split, ThreatModel(EPS), pgd(1), key=KEY)
+
+
+def test_attacks_are_told_apart_by_what_they_do():
+    """Functions without a name of their own count by their code and what they hold."""
+    of = lambda scale: pgd(2, loss=lambda logits, label: scale * cross_entropy(logits, label))
+    same, other, plain = described(of(1.0)), described(of(-1.0)), described(pgd(2))
+    assert described(of(1.0)) == same != other
+    assert "cross_entropy" in str(plain)
+    assert described(partial(pgd, 2)) != described(partial(pgd, 3))
+    assert described(lambda x: x + 1) != described(lambda x: x + 2)
 
 
 def test_small_batches_shrink():
