@@ -50,11 +50,11 @@ def test_a_short_type_means_one_class_of_many():
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attacks_take_every_type_of_label(name, wide):
-    """They need no more than to be traced."""
+    """They need no more than to be traced; one type of each way to be widened."""
     with jax.enable_x64(wide):
         network = lambda x: jnp.stack([x[0], x[1], -x[0]])
         ball = jc.l2_ball if name == "carlini_wagner" else jc.linf_ball
         region = ball(jnp.array([0.1, 0.5]), 0.1)
         attack = lambda label: ATTACKS[name](network, region, label, key=jax.random.key(0))
-        for kind in LABELS if wide else LABELS[:-1]:
+        for kind in ("uint8", "int32", "int64") if wide else ("uint8", "int32"):
             assert jax.eval_shape(attack, jax.ShapeDtypeStruct((), kind)).success.shape == ()
