@@ -29,7 +29,7 @@ PYTEST ?=
 
 BIN := .venv/bin
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
-TESTS_NEWEST := tests/kernels tests/graph tests/attacks/test_pgd.py tests/attacks/test_autoattack.py tests/relax/test_joins.py tests/regions/test_linear.py tests/soundness/test_sampled.py
+TESTS_NEWEST := tests/kernels tests/graph tests/bounds $(addprefix tests/attacks/test_,pgd.py objectives.py direction.py autoattack.py) tests/relax/test_joins.py tests/regions/test_linear.py tests/soundness/test_sampled.py
 # Of the sampled networks, a few with the kinds of layer that others build on; activation records are plain arithmetic.
 NEWEST_ONLY := not test_sampled or conv_residual or conv_strided or skip or max_pool or attention
 # Node comes with the pinned requirements, and pyright need not ask whether there is a newer pyright.

@@ -1,6 +1,7 @@
 """The nearest adversarial point that an attack found, and what that says about a region."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import jax
@@ -129,15 +130,15 @@ def nearer(new: Find, old: Find) -> Find:
     return jax.tree.map(lambda a, b: jnp.where(take, a, b), new, old)
 
 
-class Seeker:
+class Seeker(ABC):
     """An attack that looks for the nearest adversarial point, and so also attacks a region."""
 
     def _judge(self, fn: SomeNetwork, region: Region, label: ArrayLike) -> Judge:
         return Judge(answer_of(fn, margin_loss, region, label), region, gauge_ball(region), as_label(label))
 
+    @abstractmethod
     def _seek(self, fn: SomeNetwork, judge: Judge, center: Find, key: jax.Array, fixed: bool) -> Find:
         """The nearest find; with `fixed` one inside the region will do."""
-        raise NotImplementedError
 
     def __call__(self, fn: SomeNetwork, region: Region, label: ArrayLike, *, key: jax.Array) -> AttackResult:
         """Attack one example inside its region."""

@@ -266,8 +266,13 @@ def _attack_batch(
     return records, points, after
 
 
+def _where_not(batch: Batch, flags: np.ndarray) -> np.ndarray:
+    """The real images of the batch for which the flag does not hold."""
+    return batch.indices[: batch.count][~flags[: batch.count]]
+
+
 def _check_valid(batch: Batch, valid: np.ndarray) -> None:
-    broken = batch.indices[: batch.count][~valid[: batch.count]]
+    broken = _where_not(batch, valid)
     if broken.size:
         raise DataError(
             f"Image {broken[0]} has pixels that are not finite or outside the range of the threat model, so "
@@ -276,7 +281,7 @@ def _check_valid(batch: Batch, valid: np.ndarray) -> None:
 
 
 def _check_inside(batch: Batch, inside: np.ndarray) -> None:
-    outside = batch.indices[: batch.count][~inside[: batch.count]]
+    outside = _where_not(batch, inside)
     if outside.size:
         raise InvalidInputError(
             f"The attack left the region of image {outside[0]}, so its result means nothing: "

@@ -127,3 +127,18 @@ def test_errors():
         halfspace_distance(ball, jnp.ones((2, 3)), jnp.ones(()))
     with pytest.raises(jc.errors.InvalidInputError, match="at least 0"):
         halfspace_distance(ball, jnp.ones(3), jnp.ones(()), steps=-1)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize("norm", [1.0, 1.5, 2.0, math.inf])
+def test_the_slope_at_a_coefficient_of_zero_lies_between_the_one_sided_ones(norm, clipped, x64):
+    # A pixel at the end of the range has room on one side of zero only.
+    center, coeffs, step = np.array([0.5, 0.0]), np.array([1.0, 0.0]), 1e-5
+    clip = (jnp.zeros(()), jnp.ones(())) if clipped else None
+    ball = LpBall(jnp.asarray(center), jnp.ones(2), clip, norm)
+    slope = jax.grad(lambda c: halfspace_distance(ball, c, jnp.asarray(-0.2)))(jnp.asarray(coeffs))[1]
+    ends = (np.zeros(2), np.ones(2)) if clipped else (np.full(2, -1e9), np.full(2, 1e9))
+    region = sets.Set(center, np.ones(2), norm, *ends)
+    exact = lambda change: halfspace.distance(region, coeffs + np.array([0.0, change]), -0.2)
+    sides = (exact(step) - exact(0.0)) / step, (exact(0.0) - exact(-step)) / step
+    assert min(sides) - 1e-3 <= float(slope) <= max(sides) + 1e-3
